@@ -1,0 +1,66 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""The server metadata API."""
+
+from nova.api.openstack import common
+from nova.api.openstack.compute import server_metadata
+from nova.api.openstack import wsgi
+from nova.api import validation
+from nova import exception as nova_exception
+from nova.policies import server_metadata as sm_policies
+from webob import exc
+
+from nova_meta.compute import api as compute
+from nova_meta import exception
+
+# Upstream has one since 33.0.0.
+DELETE_RESPONSE = {'type': 'null'}
+
+
+class ServerMetadataController(server_metadata.ServerMetadataController):
+    """Upstream's controller on a compute API that loses no update."""
+
+    def __init__(self):
+        super().__init__()
+        self.compute_api = compute.API()
+
+    def _update_instance_metadata(self, context, server, metadata, delete):
+        try:
+            return super()._update_instance_metadata(
+                context, server, metadata, delete)
+        except nova_exception.InstanceNotFound as e:
+            raise exc.HTTPNotFound(explanation=e.format_message())
+        except exception.MetadataUpdateConflict as e:
+            raise exc.HTTPConflict(explanation=e.format_message())
+
+    # Upstream's looks for the key in a read of its own, before the delete.
+    @wsgi.expected_errors((404, 409))
+    @wsgi.response(204)
+    @validation.response_body_schema(DELETE_RESPONSE)
+    def delete(self, req, server_id, id):
+        """Delete a metadata item; 404 if it is not there at that moment."""
+        context = req.environ['nova.context']
+        server = common.get_instance(self.compute_api, context, server_id)
+        context.can(sm_policies.POLICY_ROOT % 'delete',
+                    target={'project_id': server.project_id})
+        try:
+            self.compute_api.delete_instance_metadata(context, server, id)
+        except (exception.MetadataItemNotFound,
+                nova_exception.InstanceNotFound) as e:
+            raise exc.HTTPNotFound(explanation=e.format_message())
+        except (exception.MetadataUpdateConflict,
+                nova_exception.InstanceIsLocked) as e:
+            raise exc.HTTPConflict(explanation=e.format_message())
+        except nova_exception.InstanceInvalidState as state_error:
+            common.raise_http_conflict_for_instance_invalid_state(
+                state_error, 'delete metadata', server_id)

@@ -1,0 +1,78 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""The options of nova-meta, in nova.conf."""
+
+import nova.conf
+from oslo_config import cfg
+
+GROUP = cfg.OptGroup(
+    'nova_meta',
+    title='Server metadata without lost updates',
+    help="How nova-api writes the metadata of servers.")
+
+OPTS = [
+    cfg.IntOpt(
+        'max_retries',
+        default=30,
+        min=0,
+        help="""
+How often a metadata change is tried again after a database conflict.
+
+A change that loses against another one (a deadlock, a lock wait timeout, a
+certification failure on Galera) is rolled back and starts again from fresh
+reads, after a short random pause. When the tries are used up the client gets
+409 and nothing has been changed.
+
+On a single database server conflicts are rare and this need not be touched.
+Raise it if clients of a Galera cluster that is written through several nodes
+get 409 for plain metadata changes; 0 turns retries off.
+
+Related options:
+
+* ``[nova_meta]/retry_timeout``
+"""),
+    cfg.FloatOpt(
+        'retry_timeout',
+        default=30.0,
+        min=0,
+        help="""
+How long, in seconds, a metadata change may go on being tried again.
+
+No new try begins after this time, whatever ``max_retries`` says. A try that
+has begun may still wait for a lock as long as the database allows, so the
+longest a request can take is this plus the lock wait timeout of the database
+(``innodb_lock_wait_timeout`` on MariaDB and MySQL).
+
+Keep it below the time-out of the proxy in front of nova-api, or clients get
+the proxy's error instead of a 409 that says what happened.
+
+Related options:
+
+* ``[nova_meta]/max_retries``
+"""),
+]
+
+
+def register_opts(conf):
+    """Register the group and its options on a ConfigOpts object."""
+    conf.register_group(GROUP)
+    conf.register_opts(OPTS, group=GROUP)
+
+
+def list_opts():
+    """List the options for oslo-config-generator."""
+    return [(GROUP, list(OPTS))]
+
+
+register_opts(nova.conf.CONF)
+CONF = nova.conf.CONF

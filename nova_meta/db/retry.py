@@ -1,0 +1,87 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Start over after a database conflict.
+
+oslo.db does the waiting. Its default, a first pause of a whole second that
+grows to ten, is made for rarer events: random pauses that begin short get past
+a conflict sooner, and more pauses do less than longer ones do.
+"""
+
+import time
+
+from oslo_db import api as oslo_db_api
+from oslo_db import exception as db_exc
+
+from nova_meta.db import swap
+
+# Seconds. The pause doubles from the first to the longest, and is taken at
+# random between nothing and that.
+FIRST_PAUSE = 0.05
+LONGEST_PAUSE = 1.0
+
+# What oslo.db has no exception for, at least in the older releases that are
+# supported here. MySQL and MariaDB: record has changed since last read, lock
+# wait timeout, deadlock. PostgreSQL: serialization failure, deadlock, lock not
+# available. SQLite: database is locked, under several names.
+MYSQL_CONFLICTS = frozenset((1020, 1205, 1213))
+POSTGRESQL_CONFLICTS = frozenset(('40001', '40P01', '55P03'))
+SQLITE_CONFLICT = 'SQLITE_BUSY'
+
+
+class RetriesExhausted(Exception):
+    """Every try that the budget allowed has met a conflict."""
+
+
+def is_conflict(exc):
+    """Tell whether an error means that somebody else was faster.
+
+    Whoever meets it has changed nothing, and may start over.
+
+    :param exc: an exception of SQLAlchemy, oslo.db or the engine
+    :returns: bool
+    """
+    if isinstance(exc, (db_exc.DBDeadlock, swap.VersionMismatch)):
+        return True
+    driver = getattr(getattr(exc, 'inner_exception', exc), 'orig', None)
+    if driver is None:
+        return False
+    return (driver.args[:1] and driver.args[0] in MYSQL_CONFLICTS or
+            getattr(driver, 'pgcode', None) in POSTGRESQL_CONFLICTS or
+            (getattr(driver, 'sqlite_errorname', None) or '').startswith(
+                SQLITE_CONFLICT))
+
+
+def run(function, max_retries, timeout, retry_on=is_conflict):
+    """Call a function until it meets no conflict.
+
+    :param function: called without arguments; it must begin a transaction of
+        its own and depend on nothing that an earlier call has read
+    :param max_retries: how many calls may follow the first one
+    :param timeout: seconds after which no further call is begun
+    :param retry_on: tells of an exception whether to call again
+    :returns: what the function returns
+    :raises: RetriesExhausted if the budget is spent and the last call met a
+        conflict, too; any other error as it is
+    """
+    deadline = time.monotonic() + timeout
+    retrying = oslo_db_api.wrap_db_retry(
+        retry_interval=FIRST_PAUSE, max_retry_interval=LONGEST_PAUSE,
+        max_retries=max_retries, inc_retry_interval=True, jitter=True,
+        exception_checker=lambda exc: (
+            retry_on(exc) and time.monotonic() < deadline))
+    try:
+        return retrying(function)()
+    except Exception as exc:
+        if is_conflict(exc):
+            raise RetriesExhausted() from exc
+        raise

@@ -1,0 +1,60 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""What a request changes in a map of keys to values.
+
+A :class:`Delta` says what to do, never what was there, so that it can be
+applied again to whatever the map has become. Keys are compared as Python
+strings: ``foo`` and ``Foo`` are two keys on every database.
+"""
+
+import dataclasses
+from typing import Mapping
+
+
+@dataclasses.dataclass(frozen=True)
+class Delta:
+    """A change of a map.
+
+    :param put: the pairs that are in the map afterwards
+    :param drop: the keys that are not
+    :param keep: whether keys that are in neither stay as they are
+    """
+
+    put: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    drop: frozenset = frozenset()
+    keep: bool = True
+
+    def apply(self, current):
+        """Return the map that this change makes of another.
+
+        :param current: the map as it is; it is not modified
+        :returns: a new dict
+        """
+        kept = {key: value for key, value in current.items()
+                if self.keep and key not in self.drop}
+        return {**kept, **self.put}
+
+
+def merge(pairs):
+    """Set the given pairs and keep everything else."""
+    return Delta(put=dict(pairs))
+
+
+def replace(pairs):
+    """Set the given pairs and nothing else."""
+    return Delta(put=dict(pairs), keep=False)
+
+
+def remove(*keys):
+    """Remove the given keys, present or not, and keep everything else."""
+    return Delta(drop=frozenset(keys))

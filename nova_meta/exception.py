@@ -1,0 +1,35 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Errors that upstream has no name for."""
+
+from nova import exception
+
+from nova_meta.i18n import _
+
+
+class MetadataItemNotFound(exception.NotFound):
+    msg_fmt = _("Metadata item was not found")
+
+
+class MetadataUpdateConflict(exception.NovaException):
+    msg_fmt = _("The metadata of server %(instance_uuid)s is being changed "
+                "by too many requests at once. This request has changed "
+                "nothing and may be sent again.")
+    code = 409
+
+
+class UnsupportedNova(exception.NovaException):
+    msg_fmt = _("nova-meta works with Nova %(oldest)s to %(newest)s, and Nova "
+                "%(found)s is installed. Put the original "
+                "paste.app_factory line back into api-paste.ini, or install "
+                "a release of nova-meta that knows this Nova.")

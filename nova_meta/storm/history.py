@@ -1,0 +1,125 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Is there an order in which all of this could have happened, one by one?
+
+A search over every order of the operations that their times allow, in the
+manner of Wing and Gong (Testing and Verifying Concurrent Objects, 1993), with
+what has been tried already remembered. It is exhaustive, so histories must be
+short, or the answers telling: a POST answers the whole merged map, which leaves
+few orders to try.
+"""
+
+import math
+from typing import Any
+from typing import NamedTuple
+from typing import Optional
+
+LIST, SHOW, MERGE, REPLACE, SET, DELETE = (
+    'list', 'show', 'merge', 'replace', 'set', 'delete')
+WRITES = frozenset((MERGE, REPLACE, SET, DELETE))
+
+
+class Operation(NamedTuple):
+    """A call, and what its client was told.
+
+    :param key: of the item calls
+    :param pairs: what was sent
+    :param status: the HTTP status; None if no answer came
+    :param answer: the map or item of a 200
+    :param begun: when it was sent, on any one clock
+    :param ended: when the answer was there
+    """
+
+    call: str
+    key: Optional[str]
+    pairs: Optional[dict]
+    status: Optional[int]
+    answer: Any
+    begun: float
+    ended: float
+
+    @property
+    def acknowledged(self):
+        return self.status in (200, 204)
+
+    @property
+    def unknown(self):
+        """Whether it may have happened, or not, or may happen yet."""
+        return self.call in WRITES and (
+            self.status is None or self.status >= 500)
+
+
+def effect(state, operation):
+    """Return what a call makes of a map."""
+    if operation.call == REPLACE:
+        return dict(operation.pairs)
+    if operation.call == DELETE:
+        return {k: v for k, v in state.items() if k != operation.key}
+    return {**state, **(operation.pairs or {})}
+
+
+def explains(state, operation, quota=math.inf):
+    """Tell whether a call on this map would have had this answer."""
+    after = effect(state, operation)
+    if operation.unknown:
+        return True
+    if operation.status == 403:
+        return len(after) > quota
+    if operation.status == 404:
+        return operation.key is not None and operation.key not in state
+    if operation.status == 409:
+        return True
+    if operation.call == DELETE:
+        return operation.key in state
+    if operation.call == SHOW:
+        return operation.answer == {
+            key: state[key] for key in [operation.key] if key in state}
+    if operation.call == SET:
+        return operation.answer == operation.pairs and len(after) <= quota
+    return operation.answer == after and len(after) <= quota
+
+
+def linearizable(initial, operations, final, quota=math.inf):
+    """Tell whether some order of the operations explains every answer.
+
+    Operations that did not overlap keep their order. One whose outcome is
+    unknown may take place at any later time, or never.
+
+    :param initial: the map before the first one
+    :param operations: :class:`Operation` objects
+    :param final: the map when all had ended
+    :param quota: how many items the map may have
+    :returns: bool
+    """
+    operations = list(operations)
+    ends = [math.inf if op.unknown else op.ended for op in operations]
+    certain = {i for i, op in enumerate(operations) if not op.unknown}
+    tried = set()
+    stack = [(frozenset(range(len(operations))), dict(initial))]
+    while stack:
+        left, state = stack.pop()
+        mark = (left, frozenset(state.items()))
+        if mark in tried:
+            continue
+        tried.add(mark)
+        if not left & certain and state == final:
+            return True
+        earliest_end = min((ends[i] for i in left), default=math.inf)
+        for i in left:
+            operation = operations[i]
+            if operation.begun <= earliest_end and explains(
+                    state, operation, quota):
+                changes = operation.acknowledged or operation.unknown
+                stack.append((left - {i}, effect(state, operation)
+                              if changes else state))
+    return False
