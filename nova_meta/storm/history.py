@@ -28,6 +28,14 @@ LIST, SHOW, MERGE, REPLACE, SET, DELETE = (
     'list', 'show', 'merge', 'replace', 'set', 'delete')
 WRITES = frozenset((MERGE, REPLACE, SET, DELETE))
 
+# States of the search; a history that needs more has too many unknown outcomes
+# to be worth the wait.
+MOST_STATES = 200_000
+
+
+class Undecided(Exception):
+    """There are too many orders to try."""
+
 
 class Operation(NamedTuple):
     """A call, and what its client was told.
@@ -100,6 +108,7 @@ def linearizable(initial, operations, final, quota=math.inf):
     :param final: the map when all had ended
     :param quota: how many items the map may have
     :returns: bool
+    :raises: Undecided after MOST_STATES states
     """
     operations = list(operations)
     ends = [math.inf if op.unknown else op.ended for op in operations]
@@ -111,6 +120,8 @@ def linearizable(initial, operations, final, quota=math.inf):
         mark = (left, frozenset(state.items()))
         if mark in tried:
             continue
+        if len(tried) == MOST_STATES:
+            raise Undecided()
         tried.add(mark)
         if not left & certain and state == final:
             return True

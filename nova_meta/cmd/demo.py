@@ -1,0 +1,169 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""See a real Nova lose server metadata, and not lose it."""
+
+import argparse
+import importlib.metadata
+import json
+import signal
+import sys
+
+from rich import console
+from rich import progress
+
+from nova_meta.storm import host as storm_host
+from nova_meta.storm import judge
+from nova_meta.storm import report
+from nova_meta.storm import workload
+
+CONTESTANTS = {'stock Nova': storm_host.STOCK,
+               'nova-meta': storm_host.NOVA_META}
+
+DESCRIPTION = """\
+Make a private Nova: databases by Nova's own migrations, an ACTIVE server,
+nova-api over HTTP with several processes. Let many clients update the metadata
+of the server at once, first with stock Nova, then with one line of
+api-paste.ini changed. Hold what the clients were told against what is in the
+database, and clean up.
+"""
+
+EPILOG = """\
+Exit status: 0 if nova-meta lost nothing, 1 if it did, 2 if the private Nova
+could not be made.
+"""
+
+
+def parse(argv):
+    parser = argparse.ArgumentParser(
+        prog='nova-meta-demo', description=DESCRIPTION, epilog=EPILOG,
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument(
+        '--database', metavar='URL',
+        help='SQLAlchemy URL of a MariaDB, MySQL or PostgreSQL server on '
+             'which databases may be made and dropped, such as '
+             'mysql+pymysql://root@127.0.0.1/; SQLite files if not given')
+    parser.add_argument('--writers', type=int, default=16,
+                        help='clients at once')
+    parser.add_argument('--rounds', type=int, default=2,
+                        help='how often each workload is repeated')
+    parser.add_argument(
+        '--workload', action='append', metavar='NAME',
+        choices=[one.name for one in workload.WORKLOADS],
+        help='only this one, may be repeated: %(choices)s')
+    parser.add_argument('--processes', type=int, default=2,
+                        help='worker processes of nova-api')
+    parser.add_argument('--threads', type=int, default=8,
+                        help='threads of each process')
+    parser.add_argument('--json', metavar='FILE',
+                        help='write the figures there, - for standard output')
+    options = parser.parse_args(argv)
+    if min(options.writers, options.rounds, options.processes,
+           options.threads) < 1:
+        parser.error('numbers must be positive')
+    return options
+
+
+def main(argv=None):
+    options = parse(argv)
+    # So that everything is cleaned up, as on Ctrl-C.
+    signal.signal(signal.SIGTERM, lambda *args: sys.exit(143))
+    # Standard output is for the JSON, if that is where it goes.
+    out = console.Console(stderr=options.json == '-')
+    try:
+        results = run(options, out)
+    except storm_host.HostError as exc:
+        out.print(str(exc), style='red', markup=False)
+        return 2
+    except KeyboardInterrupt:
+        out.print('Interrupted; everything is cleaned up.')
+        return 130
+    totals = {name: sum(by_workload.values(), judge.Result())
+              for name, by_workload in results.items()}
+    out.print(report.verdict(
+        f'{options.writers} writers, one server, {database(options)}',
+        totals))
+    if options.json:
+        write_json(options, results, totals)
+    bad = +totals['nova-meta'].faults
+    out.print('nova-meta lost nothing.' if not bad else
+              f'nova-meta failed: {dict(bad)}',
+              style='bold red' if bad else 'bold green')
+    return 1 if bad else 0
+
+
+def database(options):
+    return (options.database or 'sqlite').split(':')[0].split('+')[0]
+
+
+def run(options, out):
+    """Play all workloads against each contestant.
+
+    :returns: {contestant: {workload: :class:`judge.Result`}}
+    """
+    workloads = [one for one in workload.WORKLOADS
+                 if not options.workload or one.name in options.workload]
+    version = importlib.metadata.version('nova')
+    results = {}
+    with bars(out) as shown:
+        making = shown.add_task(f'Nova {version}: database, migrations, '
+                                'a server', total=None)
+        with storm_host.Host(options.database) as host:
+            shown.update(making, total=1, completed=1)
+            for name, app_factory in CONTESTANTS.items():
+                task = shown.add_task(f'{name}: starting nova-api',
+                                      total=len(workloads) * options.rounds)
+                url = host.serve(app_factory, options.processes,
+                                 options.threads)
+                player = workload.Player(url, host.database, host.servers[0])
+                results[name] = {}
+                for one in workloads:
+                    shown.update(task, description=f'{name}: {one.name}')
+                    total = judge.Result()
+                    for _ in range(options.rounds):
+                        total += player.play(one, options.writers)
+                        shown.advance(task)
+                    results[name][one.name] = total
+                shown.update(task, description=f'{name}: done')
+            out.print('Cleaning up.')
+    return results
+
+
+def bars(out):
+    return progress.Progress(
+        progress.TextColumn('{task.description:<48}'), progress.BarColumn(),
+        progress.MofNCompleteColumn(), progress.TimeElapsedColumn(),
+        console=out)
+
+
+def write_json(options, results, totals):
+    figures = {
+        'nova': importlib.metadata.version('nova'),
+        'database': database(options),
+        'writers': options.writers,
+        'rounds': options.rounds,
+        'results': {name: {
+            'total': totals[name].as_dict(),
+            'workloads': {one: result.as_dict()
+                          for one, result in by_workload.items()},
+        } for name, by_workload in results.items()},
+    }
+    if options.json == '-':
+        json.dump(figures, sys.stdout, indent=2)
+        print()
+    else:
+        with open(options.json, 'w') as target:
+            json.dump(figures, target, indent=2)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,156 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""What went wrong in a round: the answers held against the database."""
+
+import collections
+import dataclasses
+from typing import NamedTuple
+
+from nova_meta.storm import history
+
+# Each of them must not happen, however many clients there are.
+FAULTS = (
+    'lost updates',         # acknowledged, and not there
+    'resurrected deletes',  # acknowledged, and the key is back
+    'mixed replaces',       # a map that nobody has sent
+    'double deletes',       # of one key, both acknowledged
+    'over quota',           # rounds that left more items than allowed
+    'impossible rounds',    # that no order of the requests explains
+    'undecided rounds',     # that have too many orders to try them all
+    'duplicate rows',       # live rows of a key beyond the first
+)
+
+
+class Round(NamedTuple):
+    """What was there, what was answered, what is there now."""
+
+    initial: dict
+    operations: list
+    final: dict
+    quota: int
+
+
+@dataclasses.dataclass
+class Result:
+    """What came of some rounds."""
+
+    acknowledged: int = 0
+    seconds: float = 0
+    faults: collections.Counter = dataclasses.field(
+        default_factory=collections.Counter)
+    statuses: collections.Counter = dataclasses.field(
+        default_factory=collections.Counter)
+    latencies: list = dataclasses.field(default_factory=list)
+
+    @classmethod
+    def of(cls, operations, seconds, faults):
+        writes = [op for op in operations if op.call in history.WRITES]
+        return cls(
+            acknowledged=sum(op.acknowledged for op in writes),
+            seconds=seconds, faults=faults,
+            statuses=collections.Counter(
+                op.status or 'no answer' for op in operations),
+            latencies=[op.ended - op.begun for op in writes])
+
+    def __add__(self, other):
+        return Result(*(getattr(self, field.name) + getattr(other, field.name)
+                        for field in dataclasses.fields(self)))
+
+    @property
+    def rate(self):
+        """Acknowledged updates a second."""
+        return self.acknowledged / self.seconds if self.seconds else 0
+
+    def latency(self, share):
+        """The latency in seconds that this share of the writes stays below."""
+        ordered = sorted(self.latencies)
+        return ordered[int(share * (len(ordered) - 1))] if ordered else 0
+
+    @property
+    def errors(self):
+        """Answers that nobody asked for: conflicts and server errors."""
+        return sum(count for status, count in self.statuses.items()
+                   if not isinstance(status, int) or status == 409 or
+                   status >= 500)
+
+    def as_dict(self):
+        return {
+            'acknowledged': self.acknowledged,
+            'seconds': round(self.seconds, 3),
+            'updates per second': round(self.rate, 1),
+            'latency p50 ms': round(1000 * self.latency(.5), 1),
+            'latency p95 ms': round(1000 * self.latency(.95), 1),
+            'answers': {str(k): v for k, v in sorted(
+                self.statuses.items(), key=lambda item: str(item[0]))},
+            **{name: self.faults[name] for name in FAULTS},
+        }
+
+
+def own_keys(played):
+    """Every key is written once, by one client only."""
+    faults = collections.Counter()
+    for op in played.operations:
+        if not op.acknowledged:
+            continue
+        if op.call == history.DELETE:
+            faults['resurrected deletes'] += op.key in played.final
+        else:
+            faults['lost updates'] += not op.pairs.items() <= played.final.items()
+    kept = {key for op in played.operations for key in op.pairs or [op.key]}
+    faults['lost updates'] += sum(
+        played.final.get(key) != value
+        for key, value in played.initial.items() if key not in kept)
+    return faults
+
+
+def replaces(played):
+    """Every client replaces the whole map by one of its own."""
+    may_be = [op.pairs for op in played.operations
+              if op.acknowledged or op.unknown]
+    return collections.Counter({
+        'mixed replaces': int(played.final not in may_be)})
+
+
+def same_key(played):
+    """Every client gives the same key a value of its own."""
+    may_be = [op.pairs for op in played.operations
+              if op.acknowledged or op.unknown]
+    return collections.Counter({
+        'lost updates': int(played.final not in may_be)})
+
+
+def delete_same_key(played):
+    """Every client deletes the one key."""
+    granted = sum(op.acknowledged for op in played.operations)
+    return collections.Counter({
+        'double deletes': max(0, granted - 1),
+        'resurrected deletes': int(granted > 0 and bool(played.final))})
+
+
+def fills(played):
+    """Every client adds a key, and there is room for half of them."""
+    faults = own_keys(played)
+    granted = sum(op.acknowledged for op in played.operations)
+    faults['over quota'] = int(
+        max(len(played.initial) + granted, len(played.final)) > played.quota)
+    return faults
+
+
+def any_order(played):
+    """Anything goes that could have happened one by one."""
+    try:
+        explained = history.linearizable(
+            played.initial, played.operations, played.final, played.quota)
+    except history.Undecided:
+        return collections.Counter({'undecided rounds': 1})
+    return collections.Counter({'impossible rounds': int(not explained)})

@@ -1,0 +1,205 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""What the clients do at once, and what may come of it.
+
+A workload is played in rounds. A round gives a server some metadata, lets every
+writer send its requests at the same moment, and then judges what the clients
+were told by what is in the database.
+"""
+
+import concurrent.futures
+import random
+import threading
+import time
+from typing import Callable
+from typing import NamedTuple
+
+import sqlalchemy as sa
+
+from nova_meta.storm import client
+from nova_meta.storm import judge
+
+# Nova's default for [quota]metadata_items; the rounds stay within it.
+QUOTA = 128
+
+# More would make the search through all orders long.
+MIXED_WRITERS = 16
+
+TABLE = sa.table('instance_metadata', *map(sa.column, (
+    'id', 'key', 'value', 'instance_uuid', 'deleted')))
+
+
+class Workload(NamedTuple):
+    """What is done in a round.
+
+    :param name: of the workload
+    :param initial: called with the number of writers, returns the metadata
+        that the server has before
+    :param requests: called with a writer's number, the number of writers and a
+        random.Random, returns (method of Client, arguments) for each request
+    :param judgement: called with a :class:`judge.Round`, returns what went
+        wrong as a Counter of :data:`judge.FAULTS`
+    :param most_writers: how many writers a round has at the most
+    """
+
+    name: str
+    initial: Callable
+    requests: Callable
+    judgement: Callable
+    most_writers: int = 1000
+
+
+def _empty(writers):
+    return {}
+
+
+def _own_keys(me, writers):
+    """The keys of a writer, together no more than the quota."""
+    return [f'{me}.{n}' for n in range(max(1, QUOTA // writers))]
+
+
+def _merge(me, writers, rng):
+    return [('merge', {key: 'new'}) for key in _own_keys(me, writers)]
+
+
+def _set(me, writers, rng):
+    return [('set', key, 'new') for key in _own_keys(me, writers)]
+
+
+def _keys_of_deleters(writers):
+    return {key: 'old' for me in range(0, writers, 2)
+            for key in _own_keys(me, writers)}
+
+
+def _delete_and_merge(me, writers, rng):
+    if me % 2:
+        return _merge(me, writers, rng)
+    return [('delete', key) for key in _own_keys(me, writers)]
+
+
+def _replace(me, writers, rng):
+    return [('replace', {'a': str(me), 'b': str(me), f'only {me}': 'new'})]
+
+
+def _same_key(me, writers, rng):
+    return [('set', 'key', str(me))]
+
+
+def _nearly_full(writers):
+    return {f'old {n}': 'old' for n in range(QUOTA - writers // 2)}
+
+
+def _fill(me, writers, rng):
+    return [('merge', {f'new {me}': 'new'})]
+
+
+def _one_key(writers):
+    return {'key': 'old'}
+
+
+def _delete_same_key(me, writers, rng):
+    return [('delete', 'key')]
+
+
+def _mixed(me, writers, rng):
+    key = rng.choice('abc')
+    return [rng.choice([
+        ('list',), ('show', key), ('delete', key), ('set', key, str(me)),
+        ('merge', {key: str(me), 'd': str(me)}),
+        ('replace', {key: str(me)})])]
+
+
+WORKLOADS = [
+    Workload('merge', _empty, _merge, judge.own_keys),
+    Workload('set', _empty, _set, judge.own_keys),
+    Workload('delete and merge', _keys_of_deleters, _delete_and_merge,
+             judge.own_keys),
+    Workload('replace', _empty, _replace, judge.replaces),
+    Workload('same key', _empty, _same_key, judge.same_key),
+    Workload('delete same key', _one_key, _delete_same_key,
+             judge.delete_same_key),
+    Workload('quota', _nearly_full, _fill, judge.fills),
+    Workload('mixed', _one_key, _mixed, judge.any_order, MIXED_WRITERS),
+]
+
+
+class Player:
+    """Plays rounds on one server.
+
+    :param url: the base URL of the compute API
+    :param database: a SQLAlchemy Engine of the cell's database
+    :param server: the server's UUID
+    :param seed: makes the random choices repeatable
+    """
+
+    def __init__(self, url, database, server, seed=0):
+        self._url = url
+        self._database = database
+        self._server = server
+        self._random = random.Random(seed)
+
+    def play(self, workload, writers):
+        """Play one round.
+
+        :returns: a :class:`judge.Result`
+        """
+        writers = min(writers, workload.most_writers)
+        initial = workload.initial(writers)
+        self._prepare(initial)
+        requests = [workload.requests(me, writers, self._random)
+                    for me in range(writers)]
+        begun = time.monotonic()
+        operations = self._send(requests)
+        seconds = time.monotonic() - begun
+        rows = self._rows()
+        played = judge.Round(initial, operations, dict(rows), QUOTA)
+        faults = workload.judgement(played)
+        faults['duplicate rows'] = len(rows) - len(played.final)
+        return judge.Result.of(operations, seconds, faults)
+
+    def _prepare(self, initial):
+        # Straight into the database: stock nova-api may fail to.
+        with self._database.begin() as connection:
+            connection.execute(sa.delete(TABLE).where(
+                TABLE.c.instance_uuid == self._server))
+            if initial:
+                connection.execute(sa.insert(TABLE), [
+                    {'key': key, 'value': value, 'deleted': 0,
+                     'instance_uuid': self._server}
+                    for key, value in initial.items()])
+
+    def _rows(self):
+        with self._database.connect() as connection:
+            return [tuple(row) for row in connection.execute(
+                sa.select(TABLE.c.key, TABLE.c.value).where(
+                    TABLE.c.instance_uuid == self._server,
+                    TABLE.c.deleted == 0).order_by(TABLE.c.id))]
+
+    def _send(self, requests):
+        clients = [client.Client(self._url, self._server) for _ in requests]
+        barrier = threading.Barrier(len(requests))
+        interrupted = threading.Event()
+
+        def writer(me):
+            barrier.wait()
+            for call, *arguments in requests[me]:
+                if not interrupted.is_set():
+                    getattr(clients[me], call)(*arguments)
+
+        with concurrent.futures.ThreadPoolExecutor(len(requests)) as pool:
+            try:
+                list(pool.map(writer, range(len(requests))))
+            except BaseException:
+                interrupted.set()
+                raise
+        return [operation for one in clients for operation in one.operations]

@@ -1,0 +1,87 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""The allowance never lets pass what the check would not."""
+
+import hypothesis
+from hypothesis import strategies as st
+import testtools
+
+from nova_meta import quota
+
+COUNTS = st.integers(min_value=0, max_value=300)
+
+
+class OverQuota(Exception):
+    pass
+
+
+class AllowanceTestCase(testtools.TestCase):
+
+    def allowance(self, limit):
+        self.asked = []
+
+        def check(count):
+            self.asked.append(count)
+            if count > limit:
+                raise OverQuota(count)
+
+        return quota.Allowance(check, OverQuota)
+
+    @staticmethod
+    def passes(allowance, count):
+        """What a request does: under the lock, and if need be outside."""
+        try:
+            try:
+                allowance.require(count)
+            except quota.NotChecked as more:
+                allowance.expect(more.count * 2)
+                allowance.ask(more.count)
+                allowance.require(count)
+        except OverQuota:
+            return False
+        return True
+
+    @hypothesis.given(COUNTS, COUNTS, st.lists(COUNTS))
+    def test_passes_what_fits_and_nothing_else(self, limit, likely, counts):
+        allowance = self.allowance(limit)
+        allowance.expect(likely)
+        for count in counts:
+            self.assertEqual(count <= limit, self.passes(allowance, count))
+
+    @hypothesis.given(COUNTS, st.lists(COUNTS))
+    def test_what_has_passed_passes_again_unasked(self, limit, counts):
+        allowance = self.allowance(limit)
+        passed = [count for count in counts if self.passes(allowance, count)]
+        self.asked.clear()
+        for count in passed:
+            allowance.require(count)
+        self.assertEqual([], self.asked)
+
+    def test_nothing_is_let_pass_unasked(self):
+        not_checked = self.assertRaises(
+            quota.NotChecked, self.allowance(10).require, 0)
+        self.assertEqual(0, not_checked.count)
+
+    def test_enough_is_asked_for_once(self):
+        allowance = self.allowance(128)
+        allowance.expect(128)
+        for count in range(129):
+            allowance.require(count)
+        self.assertEqual([128], self.asked)
+
+    def test_other_errors_are_not_refusals(self):
+        def check(count):
+            raise ValueError(count)
+
+        self.assertRaises(
+            ValueError, quota.Allowance(check, OverQuota).expect, 1)

@@ -1,0 +1,125 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Start over after a conflict, and after nothing else."""
+
+import sqlite3
+from unittest import mock
+
+from oslo_db import exception as db_exc
+import pymysql
+from sqlalchemy import exc as sqla_exc
+import testtools
+
+from nova_meta.db import retry
+from nova_meta.db import swap
+
+
+def raised(driver_error):
+    return sqla_exc.OperationalError('SELECT 1', {}, driver_error)
+
+
+def mysql(code):
+    return raised(pymysql.err.OperationalError(code, 'message'))
+
+
+def sqlite(name):
+    error = sqlite3.OperationalError('message')
+    error.sqlite_errorname = name
+    return raised(error)
+
+
+def postgresql(code):
+    # psycopg2 sets it from C, where a test cannot.
+    error = mock.Mock(spec=Exception, args=('message',), pgcode=code)
+    return mock.Mock(spec=sqla_exc.OperationalError, orig=error)
+
+
+class IsConflictTestCase(testtools.TestCase):
+
+    def test_conflicts(self):
+        for exc in (db_exc.DBDeadlock(), swap.VersionMismatch(),
+                    mysql(1020), mysql(1205), mysql(1213),
+                    sqlite('SQLITE_BUSY'), sqlite('SQLITE_BUSY_SNAPSHOT'),
+                    postgresql('40001'), postgresql('40P01'),
+                    postgresql('55P03'), db_exc.DBError(mysql(1020))):
+            self.assertTrue(retry.is_conflict(exc), exc)
+
+    def test_other_errors(self):
+        for exc in (ValueError('1213'), swap.ParentNotFound(), mysql(1064),
+                    sqlite('SQLITE_FULL'), postgresql('23505'),
+                    db_exc.DBConnectionError(), db_exc.DBDuplicateEntry(),
+                    db_exc.DBError()):
+            self.assertFalse(retry.is_conflict(exc), exc)
+
+
+class RunTestCase(testtools.TestCase):
+
+    def setUp(self):
+        super().setUp()
+        sleep = mock.patch('oslo_db.api.time.sleep')
+        self.sleep = sleep.start()
+        self.addCleanup(sleep.stop)
+
+    def pauses(self):
+        return [call.args[0] for call in self.sleep.call_args_list]
+
+    def failing(self, *errors):
+        return mock.Mock(side_effect=[*errors, mock.sentinel.done])
+
+    def test_no_conflict_no_pause(self):
+        function = self.failing()
+        self.assertIs(mock.sentinel.done, retry.run(function, 10, 60))
+        self.assertEqual([], self.pauses())
+
+    def test_calls_again_until_done(self):
+        function = self.failing(db_exc.DBDeadlock(), swap.VersionMismatch(),
+                                mysql(1205))
+        self.assertIs(mock.sentinel.done, retry.run(function, 10, 60))
+        self.assertEqual(4, function.call_count)
+
+    def test_other_errors_are_passed_on(self):
+        function = self.failing(ValueError())
+        self.assertRaises(ValueError, retry.run, function, 10, 60)
+        self.assertEqual(1, function.call_count)
+
+    def test_tries_are_counted(self):
+        function = mock.Mock(side_effect=swap.VersionMismatch)
+        self.assertRaises(retry.RetriesExhausted, retry.run, function, 3, 60)
+        self.assertEqual(4, function.call_count)
+
+    def test_no_retries(self):
+        function = mock.Mock(side_effect=db_exc.DBDeadlock)
+        self.assertRaises(retry.RetriesExhausted, retry.run, function, 0, 60)
+        self.assertEqual(1, function.call_count)
+
+    def test_time_is_limited(self):
+        function = mock.Mock(side_effect=db_exc.DBDeadlock)
+        self.assertRaises(retry.RetriesExhausted, retry.run, function, 99, 0)
+        self.assertEqual(1, function.call_count)
+
+    def test_pauses_are_short_random_and_bounded(self):
+        function = mock.Mock(side_effect=swap.VersionMismatch)
+        self.assertRaises(retry.RetriesExhausted, retry.run, function, 30, 60)
+        pauses = self.pauses()
+        self.assertEqual(retry.FIRST_PAUSE, pauses[0])
+        self.assertLessEqual(max(pauses), retry.LONGEST_PAUSE)
+        self.assertEqual(30, len(pauses))
+        self.assertGreater(len(set(pauses)), 3)
+
+    def test_lost_connection_is_no_conflict(self):
+        # It is worth another try, but in the end it is not the fault of the
+        # other clients.
+        function = mock.Mock(side_effect=db_exc.DBConnectionError)
+        self.assertRaises(db_exc.DBConnectionError, retry.run, function, 2,
+                          60, lambda exc: True)
+        self.assertEqual(3, function.call_count)
