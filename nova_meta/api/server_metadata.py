@@ -34,6 +34,12 @@ class ServerMetadataController(server_metadata.ServerMetadataController):
         super().__init__()
         self.compute_api = compute.API()
 
+    def _get_metadata(self, context, server):
+        try:
+            return self.compute_api.get_instance_metadata(context, server)
+        except nova_exception.InstanceNotFound as e:
+            raise exc.HTTPNotFound(explanation=e.format_message())
+
     def _update_instance_metadata(self, context, server, metadata, delete):
         try:
             return super()._update_instance_metadata(

@@ -51,19 +51,21 @@ class API(compute_api.API):
     Made for the server metadata controller; the rest of it is upstream's.
     """
 
-    def _get_instance(self, context, instance_uuid, expected_attrs,
-                      cell_down_support=False):
+    def _get_instance_from_cell(self, context, im, expected_attrs,
+                                cell_down_support):
         # The mapping knows all that policies ask for. Whether the server is
         # still there, its lock and its state are judged when its metadata is
         # read or written; no need to load it with all that belongs to it.
-        mapping = self._get_instance_map_or_none(context, instance_uuid)
-        if (mapping is None or mapping.cell_mapping is None or
-                mapping.queued_for_delete):
-            return super()._get_instance(context, instance_uuid,
-                                         expected_attrs, cell_down_support)
-        nova_context.set_target_cell(context, mapping.cell_mapping)
-        return objects.Instance(context, uuid=instance_uuid,
-                                project_id=mapping.project_id)
+        # Except if it may be gone, or is another project's, which upstream
+        # does not let a user see.
+        if cell_down_support or im.queued_for_delete or (
+                nova_context.is_user_context(context) and
+                im.project_id != context.project_id):
+            return super()._get_instance_from_cell(
+                context, im, expected_attrs, cell_down_support)
+        nova_context.set_target_cell(context, im.cell_mapping)
+        return objects.Instance(context, uuid=im.instance_uuid,
+                                project_id=im.project_id)
 
     @compute_api.check_instance_lock
     @compute_api.check_instance_state(
@@ -74,8 +76,12 @@ class API(compute_api.API):
         """Upstream's lock and state rules, for an instance or a locked row."""
 
     def get_instance_metadata(self, context, instance):
-        """Get all metadata associated with an instance."""
-        return db_api.instance_metadata_get(context, instance.uuid)
+        """Get all metadata associated with an instance.
+
+        :raises: InstanceNotFound if it was deleted meanwhile
+        """
+        return db_api.instance_metadata_get(context, instance.uuid,
+                                            must_exist=True)
 
     def update_instance_metadata(self, context, instance, metadata,
                                  delete=False):

@@ -42,19 +42,21 @@ INSTANCE_METADATA = swap.Binding(
 
 
 @require_context
-def instance_metadata_get(context, instance_uuid):
+def instance_metadata_get(context, instance_uuid, must_exist=False):
     """Get all metadata of a server.
 
+    :param must_exist: whether it matters that there is such a server
     :returns: a dict
-    :raises: InstanceNotFound if there is no such server (upstream's: an empty
-        dict)
+    :raises: InstanceNotFound if there is no such server, and it matters
     """
     reader = main_db_api.get_context_manager(context).reader
     try:
         with reader.connection.using(context) as connection:
             return swap.read(connection, INSTANCE_METADATA, instance_uuid)
     except swap.ParentNotFound:
-        raise nova_exception.InstanceNotFound(instance_id=instance_uuid)
+        if must_exist:
+            raise nova_exception.InstanceNotFound(instance_id=instance_uuid)
+        return {}
 
 
 @require_context

@@ -165,8 +165,8 @@ def _next_version(seen, dialect):
     # The column of MySQL and MariaDB keeps whole seconds; the one rounds what
     # it is given, the other truncates. Elsewhere a coarser value than the
     # column's own could hide the change from a poll with changes-since.
-    step = datetime.timedelta(
-        **{'seconds' if dialect in ('mysql', 'mariadb') else 'microseconds': 1})
+    step = datetime.timedelta(**{
+        'seconds' if dialect in ('mysql', 'mariadb') else 'microseconds': 1})
     now = timeutils.utcnow()
     if step.seconds:
         now = now.replace(microsecond=0)

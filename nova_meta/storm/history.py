@@ -15,8 +15,8 @@
 A search over every order of the operations that their times allow, in the
 manner of Wing and Gong (Testing and Verifying Concurrent Objects, 1993), with
 what has been tried already remembered. It is exhaustive, so histories must be
-short, or the answers telling: a POST answers the whole merged map, which leaves
-few orders to try.
+short, or the answers telling: a POST answers the whole merged map, which
+leaves few orders to try.
 """
 
 import math

@@ -105,7 +105,8 @@ def own_keys(played):
         if op.call == history.DELETE:
             faults['resurrected deletes'] += op.key in played.final
         else:
-            faults['lost updates'] += not op.pairs.items() <= played.final.items()
+            faults['lost updates'] += (
+                not op.pairs.items() <= played.final.items())
     kept = {key for op in played.operations for key in op.pairs or [op.key]}
     faults['lost updates'] += sum(
         played.final.get(key) != value

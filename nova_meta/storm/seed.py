@@ -83,7 +83,8 @@ def make_servers(context, cell, count):
     with nova_context.target_cell(context, cell) as cell_context:
         for uuid in uuids:
             objects.Instance(
-                cell_context, uuid=uuid, user_id=client.USER, project_id=client.PROJECT,
+                cell_context, uuid=uuid, user_id=client.USER,
+                project_id=client.PROJECT,
                 display_name='storm', hostname='storm', host='storm',
                 vm_state=vm_states.ACTIVE, power_state=power_state.RUNNING,
                 launched_at=timeutils.utcnow(), flavor=flavor,
@@ -92,8 +93,9 @@ def make_servers(context, cell, count):
                 image_ref='').create()
     for uuid in uuids:
         objects.InstanceMapping(
-            context, instance_uuid=uuid, cell_mapping=cell, project_id=client.PROJECT,
-            user_id=client.USER, queued_for_delete=False).create()
+            context, instance_uuid=uuid, cell_mapping=cell,
+            project_id=client.PROJECT, user_id=client.USER,
+            queued_for_delete=False).create()
     return uuids
 
 

@@ -12,9 +12,9 @@
 
 """What the clients do at once, and what may come of it.
 
-A workload is played in rounds. A round gives a server some metadata, lets every
-writer send its requests at the same moment, and then judges what the clients
-were told by what is in the database.
+A workload is played in rounds. A round gives a server some metadata, lets
+every writer send its requests at the same moment, and then judges what the
+clients were told by what is in the database.
 """
 
 import concurrent.futures

@@ -17,8 +17,8 @@ import collections
 import testtools
 
 from nova_meta.storm import history
-from nova_meta.storm import judge
 from nova_meta.storm.history import Operation
+from nova_meta.storm import judge
 
 
 def op(call, key=None, pairs=None, status=200):

@@ -15,6 +15,7 @@
 import sqlite3
 from unittest import mock
 
+import fixtures
 from oslo_db import exception as db_exc
 import pymysql
 from sqlalchemy import exc as sqla_exc
@@ -66,9 +67,10 @@ class RunTestCase(testtools.TestCase):
 
     def setUp(self):
         super().setUp()
-        sleep = mock.patch('oslo_db.api.time.sleep')
-        self.sleep = sleep.start()
-        self.addCleanup(sleep.stop)
+        self.useFixture(fixtures.FakeLogger())
+        time = mock.patch('oslo_db.api.time')
+        self.sleep = time.start().sleep
+        self.addCleanup(time.stop)
 
     def pauses(self):
         return [call.args[0] for call in self.sleep.call_args_list]

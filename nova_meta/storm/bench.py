@@ -1,0 +1,247 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""How fast nova-meta is, as ratios to stock Nova in the same run.
+
+Both serve at the same time, each with databases of its own on one server, and
+take turns. With them runs the bare driver, which only commits the rows that
+the requests leave behind.
+"""
+
+import argparse
+import concurrent.futures
+import contextlib
+import itertools
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+
+from rich import console
+from rich import table
+import sqlalchemy as sa
+
+from nova_meta.storm import client
+from nova_meta.storm import host as storm_host
+from nova_meta.storm import workload
+
+CONTESTANTS = {'stock': storm_host.STOCK, 'nova-meta': storm_host.NOVA_META}
+DRIVER = 'driver'
+
+# Keys that the map grows to in the contended runs.
+KEYS = 512
+SERVERS = 100
+OPTIONS = {'quota': {'metadata_items': 2 * KEYS}}
+
+TEN = [f'key {n}' for n in range(10)]
+
+# One request at a time: what is sent, by the number of the request.
+CALLS = {
+    'GET': lambda one, n: one.list(),
+    'POST': lambda one, n: one.merge({TEN[n % 10]: str(n)}),
+    'PUT item': lambda one, n: one.set(TEN[n % 10], str(n)),
+    'PUT': lambda one, n: one.replace({
+        **dict.fromkeys(TEN, str(n)), f'removed {n}': 'next time'}),
+    'DELETE': lambda one, n: one.delete(f'key {n}'),
+}
+
+INSTANCES = sa.table('instances', sa.column('uuid'), sa.column('updated_at'))
+
+
+class Bench:
+    """Two Novas and the means to measure them."""
+
+    def __init__(self, hosts, urls, out):
+        self.hosts = hosts
+        self.urls = urls
+        self.out = out
+
+    def client(self, name, server=0):
+        return client.Client(self.urls[name],
+                             self.hosts[name].servers[server])
+
+    def clear(self, name):
+        """Forget all metadata."""
+        with self.hosts[name].database.begin() as connection:
+            connection.execute(sa.delete(workload.TABLE))
+
+    def latencies(self, turns, requests):
+        """Measure single requests, one after the other.
+
+        :returns: {call: {contestant: median latency in ms}}
+        """
+        medians = {}
+        for call, send in CALLS.items():
+            seen = {name: [] for name in CONTESTANTS}
+            for name in CONTESTANTS:
+                self.clear(name)
+                self.client(name).merge({
+                    f'key {n}': 'old' for n in range(turns * requests)})
+            for turn, name in itertools.product(range(turns), CONTESTANTS):
+                one = self.client(name)
+                for n in range(turn * requests, (turn + 1) * requests):
+                    done = send(one, n)
+                    if not done.acknowledged:
+                        raise storm_host.HostError(f'{name}: {done}')
+                    seen[name].append(1000 * (done.ended - done.begun))
+            medians[call] = {name: round(statistics.median(values), 2)
+                             for name, values in seen.items()}
+            self.out.print(f'{call}: {medians[call]}')
+        return medians
+
+    def rates(self, writers, servers, turns):
+        """Measure many writers that each add keys of their own.
+
+        :returns: {contestant: {"acknowledged" and "kept": a second}}
+        """
+        totals = {name: {'acknowledged': 0, 'kept': 0, 'seconds': 0}
+                  for name in (*CONTESTANTS, DRIVER)}
+        for _ in range(turns):
+            for name, total in totals.items():
+                storer = 'nova-meta' if name == DRIVER else name
+                self.clear(storer)
+                add = (self.insert if name == DRIVER
+                       else lambda server, key, one=name: self.client(
+                           one, server).merge({key: 'v'}).acknowledged)
+                begun = time.monotonic()
+                total['acknowledged'] += self.add_keys(add, writers, servers)
+                total['seconds'] += time.monotonic() - begun
+                total['kept'] += self.count(storer)
+        rates = {name: {what: round(total[what] / total['seconds'], 1)
+                        for what in ('acknowledged', 'kept')}
+                 for name, total in totals.items()}
+        self.out.print(f'{writers} writers, {servers} servers: {rates}')
+        return rates
+
+    @staticmethod
+    def add_keys(add, writers, servers):
+        """Call add(server, key) for KEYS keys; return how many it granted."""
+        def writer(me):
+            return sum(add(n % servers, f'{me}.{n}')
+                       for n in range(me, KEYS, writers))
+
+        with concurrent.futures.ThreadPoolExecutor(writers) as pool:
+            return sum(pool.map(writer, range(writers)))
+
+    def insert(self, server, key):
+        """Add a key with nothing but the driver; True if it was committed."""
+        host = self.hosts['nova-meta']
+        uuid = host.servers[server]
+        now = time.strftime('%Y-%m-%d %H:%M:%S')
+        with contextlib.suppress(sa.exc.OperationalError):
+            with host.database.begin() as connection:
+                connection.execute(
+                    sa.update(INSTANCES).where(INSTANCES.c.uuid == uuid)
+                    .values(updated_at=sa.cast(now, sa.DateTime)
+                            if connection.dialect.name == 'postgresql'
+                            else now))
+                connection.execute(sa.insert(workload.TABLE).values(
+                    key=key, value='v', instance_uuid=uuid, deleted=0))
+            return True
+        return False
+
+    def count(self, name):
+        rows = workload.TABLE
+        with self.hosts[name].database.connect() as connection:
+            return len(set(map(tuple, connection.execute(
+                sa.select(rows.c.instance_uuid, rows.c.key)
+                .where(rows.c.deleted == 0)))))
+
+    def statements(self):
+        """Count SQL statements.
+
+        :returns: {call: {contestant: {"statements", "commits"}}}
+        """
+        found = {}
+        for name, host in self.hosts.items():
+            counted = json.loads(subprocess.run(
+                [sys.executable, '-m', 'nova_meta.storm.statements'],
+                input=host.servers[-1], text=True,
+                env={**os.environ, 'OS_NOVA_CONFIG_DIR': str(host.path)},
+                stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                check=True).stdout)
+            for call, counts in counted.items():
+                found.setdefault(call, {})[name] = counts
+        return found
+
+
+def parse(argv):
+    parser = argparse.ArgumentParser(
+        prog='bench', description=__doc__,
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument('--database', metavar='URL',
+                        help='of a server, as for nova-meta-demo')
+    parser.add_argument('--turns', type=int, default=4,
+                        help='how often the contestants alternate')
+    parser.add_argument('--requests', type=int, default=25,
+                        help='single requests in a turn')
+    parser.add_argument('--json', metavar='FILE', default='bench.json')
+    return parser.parse_args(argv)
+
+
+def main(argv=None):
+    options = parse(argv)
+    out = console.Console()
+    with contextlib.ExitStack() as stack:
+        hosts = {name: stack.enter_context(storm_host.Host(
+            options.database, SERVERS, OPTIONS)) for name in CONTESTANTS}
+        urls = {name: host.serve(CONTESTANTS[name])
+                for name, host in hosts.items()}
+        bench = Bench(hosts, urls, out)
+        figures = {
+            'database': str(hosts['stock'].database.dialect.name),
+            'statements': bench.statements(),
+            'latency ms': bench.latencies(options.turns, options.requests),
+            'rates': {
+                f'{writers} writers, {servers} servers': bench.rates(
+                    writers, servers, max(1, options.turns // 2))
+                for writers, servers in ((1, 1), (16, 1), (64, 1),
+                                         (16, SERVERS))},
+        }
+    with open(options.json, 'w') as target:
+        json.dump(figures, target, indent=2)
+    show(figures, out)
+
+
+def show(figures, out):
+    view = table.Table(title=f'One request at a time, {figures["database"]}',
+                       title_justify='left')
+    for column in ('call', 'stock', 'nova-meta', 'ratio'):
+        view.add_column(column, justify='right' if view.columns else 'left')
+    for call, medians in figures['latency ms'].items():
+        view.add_row(f'{call}, median ms', *map(str, medians.values()),
+                     f'{medians["nova-meta"] / medians["stock"]:.2f}')
+    view.add_section()
+    for call, counts in figures['statements'].items():
+        stock, ours = counts['stock'], counts['nova-meta']
+        view.add_row(
+            f'{call}, SQL statements (commits)',
+            *(f'{count["statements"]} ({count["commits"]})'
+              for count in (stock, ours)),
+            f'{ours["statements"] / stock["statements"]:.2f}')
+    out.print(view)
+    view = table.Table(title=f'Keys added a second, {figures["database"]}',
+                       title_justify='left')
+    for column in ('', 'stock: acknowledged (kept)', 'nova-meta',
+                   'bare driver', 'nova-meta kept / stock acknowledged'):
+        view.add_column(column, justify='right' if view.columns else 'left')
+    for case, rates in figures['rates'].items():
+        view.add_row(case, *(f'{rate["acknowledged"]} ({rate["kept"]})'
+                             for rate in rates.values()),
+                     f'{rates["nova-meta"]["kept"] / rates["stock"]["acknowledged"]:.2f}')
+    out.print(view)
+
+
+if __name__ == '__main__':
+    main()

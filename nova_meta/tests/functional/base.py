@@ -1,0 +1,226 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Test cases on real databases with Nova's own schema.
+
+A test that is to run on every database is written once, in a class that is no
+test case, and inherited by one class for each database.
+"""
+
+import contextlib
+import os
+import threading
+
+import fixtures
+from nova import context as nova_context
+from nova import objects
+from oslo_config import cfg
+from oslo_utils import uuidutils
+import sqlalchemy as sa
+import testtools
+
+from nova_meta.db import api as db_api
+from nova_meta.storm import client
+from nova_meta.storm import host
+from nova_meta.storm import workload
+from nova_meta.tests import servers
+
+INSTANCES = sa.table(
+    'instances', *map(sa.column, ('id', 'uuid', 'deleted', 'vm_state')),
+    sa.column('updated_at', sa.DateTime))
+
+# Seconds that something may take which does happen.
+PATIENCE = 60
+# Seconds for something to happen that must not.
+GRACE = 0.3
+
+
+class Database:
+    """A kind of database.
+
+    :param server: which of :data:`nova_meta.tests.servers.SERVERS`; None for
+        SQLite
+    :param query: of the URL that the code under test connects with
+    :param impatient: the same, with a lock wait time-out of a second or less
+    """
+
+    def __init__(self, server=None, query=None, impatient=None):
+        self.server = server
+        self.query = query or {}
+        self.impatient = impatient
+
+    def url(self, test):
+        """Return the URL of the server, or None for SQLite.
+
+        Skips the test where no server is given, but in CI fails it: there it
+        would otherwise go unnoticed that a server is missing.
+        """
+        if self.server is None:
+            return None
+        variable = servers.url_variable(self.server)
+        if variable in os.environ:
+            return os.environ[variable]
+        message = f'{variable} is not set'
+        if os.environ.get('CI'):
+            raise AssertionError(message)
+        raise test.skipException(message)
+
+
+SQLITE = Database(impatient={'timeout': '0.2'})
+MARIADB = Database('mariadb', impatient={
+    'init_command': 'SET SESSION innodb_lock_wait_timeout = 1'})
+# The default since MariaDB 11.6.2.
+MARIADB_SNAPSHOT = Database(
+    'mariadb',
+    {'init_command': 'SET SESSION innodb_snapshot_isolation = ON'},
+    {'init_command': 'SET SESSION innodb_snapshot_isolation = ON, '
+                     'innodb_lock_wait_timeout = 1'})
+POSTGRESQL = Database('postgresql', impatient={
+    'options': '-c lock_timeout=200'})
+
+
+class DatabaseTestCase(testtools.TestCase):
+    """Has servers in a database, and contexts that are targeted there."""
+
+    database = SQLITE
+    servers_made = 60
+    nova_options = {}
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.host = host.Host(cls.database.url(cls), cls.servers_made,
+                             cls.nova_options)
+        cls.host.__enter__()
+        cls.addClassCleanup(cls.host.close)
+        cls.unused = iter(cls.host.servers)
+
+    def setUp(self):
+        super().setUp()
+        self.useFixture(fixtures.FakeLogger())
+        # As a service that has read no configuration file.
+        cfg.CONF([], project='nova', default_config_files=[],
+                 default_config_dirs=[])
+        self.addCleanup(cfg.CONF.reset)
+        objects.register_all()
+        self.server = next(self.unused)
+
+    def flags(self, **kwargs):
+        for option, value in kwargs.items():
+            cfg.CONF.set_override(option, value, 'nova_meta')
+            self.addCleanup(cfg.CONF.clear_override, option, 'nova_meta')
+
+    def context(self, query=None):
+        """Make a request context, targeted at the cell with its own pool.
+
+        :param query: of the URL, if not the database's own
+        """
+        url = sa.make_url(self.host.url('cell1')).update_query_dict(
+            self.database.query if query is None else query)
+        context = nova_context.RequestContext(client.USER, client.PROJECT)
+        nova_context.set_target_cell(context, objects.CellMapping(
+            uuid=uuidutils.generate_uuid(), transport_url='none:///',
+            database_connection=url.render_as_string(hide_password=False)))
+        self.addCleanup(
+            lambda: context.db_connection.writer.get_engine().dispose())
+        return context
+
+    def rows(self, server=None):
+        """Return the live metadata rows of a server as (key, value)."""
+        table = workload.TABLE
+        with self.host.database.connect() as connection:
+            return [tuple(row) for row in connection.execute(
+                sa.select(table.c.key, table.c.value)
+                .where(table.c.instance_uuid == (server or self.server),
+                       table.c.deleted == 0).order_by(table.c.id))]
+
+    def add_rows(self, *pairs, server=None):
+        """Add live metadata rows, as earlier requests or races left them."""
+        with self.host.database.begin() as connection:
+            for key, value in pairs:
+                connection.execute(sa.insert(workload.TABLE).values(
+                    key=key, value=value, deleted=0,
+                    instance_uuid=server or self.server))
+
+    def update(self, metadata, delete=False, context=None):
+        """Set metadata of the server, as a request of its own."""
+        return db_api.instance_metadata_update(
+            context or self.context(), self.server, metadata, delete)
+
+    @contextlib.contextmanager
+    def row_locked(self):
+        """Lock the row of the server; commits in the end."""
+        with self.host.database.begin() as connection:
+            connection.execute(sa.update(INSTANCES).where(
+                INSTANCES.c.uuid == self.server).values(
+                    updated_at=INSTANCES.c.updated_at))
+            yield connection
+
+    def version(self):
+        """Return the updated_at of the server."""
+        with self.host.database.connect() as connection:
+            return connection.execute(
+                sa.select(INSTANCES.c.updated_at).where(
+                    INSTANCES.c.uuid == self.server)).scalar_one()
+
+    def set_version(self, version):
+        """Set the updated_at of the server, as other code of Nova does."""
+        with self.host.database.begin() as connection:
+            connection.execute(sa.update(INSTANCES).where(
+                INSTANCES.c.uuid == self.server).values(updated_at=version))
+
+    def swap(self, decide, context=None, **kwargs):
+        """Change the metadata by a decision, as a request of its own."""
+        return db_api.instance_metadata_swap(
+            context or self.context(), self.server, decide, **kwargs)
+
+    def in_thread(self, function, *args, **kwargs):
+        """Call a function in a thread; see :class:`Running`."""
+        running = Running(function, args, kwargs)
+        self.addCleanup(running.thread.join, PATIENCE)
+        return running
+
+
+class Running:
+    """A function that runs in a thread."""
+
+    def __init__(self, function, args, kwargs):
+        self._outcome = None
+        self._call = (function, args, kwargs)
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
+
+    def _run(self):
+        function, args, kwargs = self._call
+        try:
+            value = function(*args, **kwargs)
+            self._outcome = lambda: value
+        except BaseException as exc:
+            error = exc
+
+            def reraise():
+                raise error
+
+            self._outcome = reraise
+
+    @property
+    def waits(self):
+        """Whether it is still not done after a short while."""
+        self.thread.join(GRACE)
+        return self.thread.is_alive()
+
+    def result(self):
+        """Wait for the function, and return or raise what it did."""
+        self.thread.join(PATIENCE)
+        if self.thread.is_alive():
+            raise AssertionError('it hangs')
+        return self._outcome()

@@ -1,0 +1,175 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Bad luck, on every database: conflicts and lost connections."""
+
+from unittest import mock
+
+from oslo_db import exception as db_exc
+import sqlalchemy as sa
+
+from nova_meta.db import api as db_api
+from nova_meta.db import retry
+from nova_meta import delta
+from nova_meta import exception
+from nova_meta.tests.functional import base
+
+
+class ConflictTests:
+    """Bad luck: conflicts and lost connections."""
+
+    def setUp(self):
+        super().setUp()
+        self.tries = []
+
+    def failing_once(self, error, change=None):
+        """A decision that meets an error the first time."""
+        change = change or delta.merge({'a': '1'})
+
+        def decide(server, current):
+            self.tries.append(dict(current))
+            if len(self.tries) == 1:
+                error()
+            return change.apply(current)
+
+        return decide
+
+    def test_deadlock_starts_over_from_fresh_reads(self):
+        def deadlock():
+            raise db_exc.DBDeadlock()
+
+        decide = self.failing_once(deadlock, delta.merge({'b': '2'}))
+        with mock.patch('oslo_db.api.time') as time:
+            time.sleep = lambda seconds: self.add_rows(('a', '1'))
+            done = self.swap(decide)
+        self.assertEqual([{}, {'a': '1'}], self.tries)
+        self.assertEqual({'a': '1', 'b': '2'}, done.after)
+
+    def test_what_a_decision_raises_changes_nothing(self):
+        def refuse():
+            raise ValueError()
+
+        version = self.version()
+        self.assertRaises(ValueError, self.swap, self.failing_once(refuse))
+        self.assertEqual(1, len(self.tries))
+        self.assertEqual(version, self.version())
+
+    def test_lock_wait_timeout_is_waited_out(self):
+        context = self.context(self.database.impatient)
+        with mock.patch.object(retry, 'is_conflict',
+                               side_effect=retry.is_conflict) as seen:
+            with self.row_locked():
+                waiting = self.in_thread(self.update, {'a': '1'},
+                                         context=context)
+                while not seen.called:
+                    self.assertTrue(waiting.waits)
+            waiting.result()
+        self.assertEqual([('a', '1')], self.rows())
+
+    def test_spent_budget_is_a_conflict_that_has_changed_nothing(self):
+        self.add_rows(('a', '0'))
+        self.flags(max_retries=1)
+        version = self.version()
+        context = self.context(self.database.impatient)
+        with self.row_locked():
+            exc = self.assertRaises(exception.MetadataUpdateConflict,
+                                    self.update, {'a': '1'}, context=context)
+        self.assertEqual(409, exc.code)
+        self.assertIn(self.server, str(exc))
+        self.assertEqual([('a', '0')], self.rows())
+        self.assertEqual(version, self.version())
+
+    def test_within_a_transaction_of_the_callers(self):
+        if self.host.database.dialect.name == 'sqlite':
+            self.skipTest('SQLite has one writer at a time')
+        context = self.context()
+        reader = db_api.main_db_api.get_context_manager(context).reader
+        with reader.using(context):
+            self.assertEqual([], context.session.execute(
+                sa.select(base.INSTANCES.c.id).where(
+                    base.INSTANCES.c.uuid == '')).all())
+            self.update({'a': '1'})
+            self.assertEqual({'a': '1', 'b': '2'},
+                             self.update({'b': '2'}, context=context))
+
+    def test_connection_lost_before_the_write(self):
+        if self.host.database.dialect.name == 'sqlite':
+            self.skipTest('there is no connection to lose')
+        done = self.swap(self.failing_once(self.kill_connections),
+                         repeatable=False)
+        self.assertEqual(2, len(self.tries))
+        self.assertEqual({'a': '1'}, done.after)
+        self.assertEqual([('a', '1')], self.rows())
+
+    def kill_connections(self):
+        """Kill the connections that have the row locked, ours being one."""
+        with self.host.database.connect() as connection:
+            if connection.dialect.name == 'mysql':
+                for ident in connection.execute(sa.text(
+                        'SELECT id FROM information_schema.innodb_trx '
+                        'JOIN information_schema.processlist '
+                        'ON id = trx_mysql_thread_id '
+                        'WHERE db = database()')).scalars().all():
+                    connection.execute(sa.text(f'KILL {ident}'))
+            else:
+                connection.execute(sa.text(
+                    'SELECT pg_terminate_backend(pid) FROM pg_stat_activity '
+                    'WHERE datname = current_database() '
+                    "AND state = 'idle in transaction'"))
+
+    def answer_of_commit_lost(self, context):
+        """Let the next COMMIT be done and its answer be lost."""
+        engine = db_api.main_db_api.get_context_manager(
+            context).writer.get_engine()
+        commit, lost = engine.dialect.do_commit, []
+
+        def do_commit(connection):
+            commit(connection)
+            if not lost:
+                lost.append(True)
+                raise engine.dialect.loaded_dbapi.OperationalError('lost')
+
+        self.patch(engine.dialect, 'do_commit', do_commit)
+        self.patch(engine.dialect, 'is_disconnect', lambda *args: True)
+
+    def test_answer_of_commit_lost_and_repeatable(self):
+        context = self.context()
+        self.answer_of_commit_lost(context)
+        self.assertEqual({'a': '1'}, self.update({'a': '1'}, context=context))
+        self.assertEqual([('a', '1')], self.rows())
+
+    def test_answer_of_commit_lost_and_not_repeatable(self):
+        self.add_rows(('a', '1'))
+        context = self.context()
+        self.answer_of_commit_lost(context)
+        self.assertRaises(
+            db_exc.DBConnectionError, self.swap,
+            lambda server, current: delta.remove('a').apply(current),
+            context=context, repeatable=False)
+        # It was done, and nobody was told anything else.
+        self.assertEqual([], self.rows())
+
+
+class ConflictsSQLiteTestCase(ConflictTests, base.DatabaseTestCase):
+    database = base.SQLITE
+
+
+class ConflictsMariaDBTestCase(ConflictTests, base.DatabaseTestCase):
+    database = base.MARIADB
+
+
+class ConflictsMariaDBSnapshotTestCase(ConflictTests, base.DatabaseTestCase):
+    database = base.MARIADB_SNAPSHOT
+
+
+class ConflictsPostgreSQLTestCase(ConflictTests, base.DatabaseTestCase):
+    database = base.POSTGRESQL

@@ -1,0 +1,87 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Many HTTP clients at one server, on every database.
+
+Everything that they are told is held against what is in the database. The
+same storms have to show what is wrong with stock Nova, or they prove nothing.
+"""
+
+from nova_meta.storm import host
+from nova_meta.storm import judge
+from nova_meta.storm import workload
+from nova_meta.tests.functional import base
+
+# Stock loses in the first round, nearly always.
+MOST_ROUNDS = 5
+
+
+class StormTests:
+
+    servers_made = 3
+    rounds = 2
+
+    def play(self, url, name, writers, rounds):
+        one, = (one for one in workload.WORKLOADS if one.name == name)
+        player = workload.Player(url, self.host.database, self.server)
+        return sum((player.play(one, writers) for _ in range(rounds)),
+                   judge.Result())
+
+    def serve(self, app_factory):
+        self.addCleanup(self.host.stop)
+        return self.host.serve(app_factory)
+
+    def assertNothingWrong(self, result, what):
+        self.assertEqual({}, dict(+result.faults), what)
+        self.assertEqual(0, result.errors, (what, result.statuses))
+
+    def test_nova_meta_with_16_writers(self):
+        url = self.serve(host.NOVA_META)
+        for one in workload.WORKLOADS:
+            result = self.play(url, one.name, 16, self.rounds)
+            self.assertNothingWrong(result, one.name)
+            self.assertGreater(result.acknowledged, 0, one.name)
+
+    def test_nova_meta_with_64_writers(self):
+        url = self.serve(host.NOVA_META)
+        for one in workload.WORKLOADS:
+            self.assertNothingWrong(self.play(url, one.name, 64, 1),
+                                    one.name)
+
+    def test_stock_loses(self):
+        url = self.serve(host.STOCK)
+        for name, fault in (('merge', 'lost updates'),
+                            ('set', 'lost updates'),
+                            ('delete and merge', 'resurrected deletes'),
+                            ('delete same key', 'double deletes')):
+            for _ in range(MOST_ROUNDS):
+                result = self.play(url, name, 16, 1)
+                if result.faults[fault]:
+                    break
+            else:
+                self.fail(f'stock Nova shows no {fault}')
+
+
+class StormSQLiteTestCase(StormTests, base.DatabaseTestCase):
+    database = base.SQLITE
+
+
+class StormMariaDBTestCase(StormTests, base.DatabaseTestCase):
+    database = base.MARIADB
+
+
+class StormMariaDBSnapshotTestCase(StormTests, base.DatabaseTestCase):
+    database = base.MARIADB_SNAPSHOT
+
+
+class StormPostgreSQLTestCase(StormTests, base.DatabaseTestCase):
+    database = base.POSTGRESQL
