@@ -14,7 +14,8 @@
 
 Loads nova-api into its own process, so OS_NOVA_CONFIG_DIR has to be set and
 there are no arguments: the server's UUID is read from standard input. Prints
-JSON: {call: {"statements": of both databases, "commits": of those that wrote}}.
+JSON: {call: {"statements": of both databases,
+"commits": of those that wrote}}.
 """
 
 import json

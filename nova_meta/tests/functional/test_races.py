@@ -198,7 +198,8 @@ class RacesMariaDBTestCase(RaceTests, StockTests, base.DatabaseTestCase):
     database = base.MARIADB
 
 
-class RacesMariaDBSnapshotTestCase(RaceTests, StockTests, base.DatabaseTestCase):
+class RacesMariaDBSnapshotTestCase(RaceTests, StockTests,
+                                   base.DatabaseTestCase):
     database = base.MARIADB_SNAPSHOT
 
 

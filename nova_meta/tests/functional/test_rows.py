@@ -235,7 +235,8 @@ class RowsMariaDBTestCase(RowTests, VersionTests, base.DatabaseTestCase):
     database = base.MARIADB
 
 
-class RowsMariaDBSnapshotTestCase(RowTests, VersionTests, base.DatabaseTestCase):
+class RowsMariaDBSnapshotTestCase(RowTests, VersionTests,
+                                  base.DatabaseTestCase):
     database = base.MARIADB_SNAPSHOT
 
 
