@@ -12,7 +12,7 @@
 
 """Many clients at one real Nova, and the judgement of what they are told.
 
-``host`` makes a private Nova, ``client`` talks to it, ``workload`` says what
-the clients do and counts what went wrong, ``history`` is the pure part of the
-judgement, ``report`` prints it.
+``servers`` starts database servers, ``host`` makes a private Nova, ``client``
+talks to it, ``workload`` says what the clients do, ``judge`` counts what went
+wrong, ``history`` is the pure part of that, ``report`` prints it.
 """

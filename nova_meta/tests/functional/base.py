@@ -31,8 +31,8 @@ import testtools
 from nova_meta.db import api as db_api
 from nova_meta.storm import client
 from nova_meta.storm import host
+from nova_meta.storm import servers
 from nova_meta.storm import workload
-from nova_meta.tests import servers
 
 INSTANCES = sa.table(
     'instances', *map(sa.column, ('id', 'uuid', 'deleted', 'vm_state')),
@@ -47,7 +47,7 @@ GRACE = 0.3
 class Database:
     """A kind of database.
 
-    :param server: which of :data:`nova_meta.tests.servers.SERVERS`; None for
+    :param server: which of :data:`nova_meta.storm.servers.SERVERS`; None for
         SQLite
     :param query: of the URL that the code under test connects with
     :param impatient: the same, with a lock wait time-out of a second or less
