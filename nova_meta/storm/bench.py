@@ -22,7 +22,6 @@ import concurrent.futures
 import contextlib
 import itertools
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -168,7 +167,7 @@ class Bench:
             counted = json.loads(subprocess.run(
                 [sys.executable, '-m', 'nova_meta.storm.statements'],
                 input=host.servers[-1], text=True,
-                env={**os.environ, 'OS_NOVA_CONFIG_DIR': str(host.path)},
+                env=host.environment(),
                 stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
                 check=True).stdout)
             for call, counts in counted.items():
@@ -237,9 +236,9 @@ def show(figures, out):
                    'bare driver', 'nova-meta kept / stock acknowledged'):
         view.add_column(column, justify='right' if view.columns else 'left')
     for case, rates in figures['rates'].items():
+        ratio = rates['nova-meta']['kept'] / rates['stock']['acknowledged']
         view.add_row(case, *(f'{rate["acknowledged"]} ({rate["kept"]})'
-                             for rate in rates.values()),
-                     f'{rates["nova-meta"]["kept"] / rates["stock"]["acknowledged"]:.2f}')
+                             for rate in rates.values()), f'{ratio:.2f}')
     out.print(view)
 
 

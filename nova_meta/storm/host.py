@@ -153,13 +153,20 @@ class Host(contextlib.ExitStack):
              '--listen', '100', '--disable-logging',
              # uWSGI closes the connection anyway; this tells the client.
              '--add-header', 'Connection: close'],
-            env={**os.environ, 'OS_NOVA_CONFIG_DIR': str(self.path)},
+            env=self.environment(),
             stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             start_new_session=True)
         self._served.callback(_kill, process)
         url = f'http://127.0.0.1:{port}/v2.1'
         self._wait(process, url)
         return url
+
+    def environment(self):
+        """Return what nova-api finds in its environment."""
+        return {**os.environ, 'OS_NOVA_CONFIG_DIR': str(self.path),
+                # The default since Nova 34. Before, eventlet patches what
+                # uWSGI's threads need.
+                'OS_NOVA_DISABLE_EVENTLET_PATCHING': 'true'}
 
     def stop(self):
         """Stop serving."""

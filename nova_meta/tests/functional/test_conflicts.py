@@ -15,10 +15,12 @@
 from unittest import mock
 
 from oslo_db import exception as db_exc
+import pymysql
 import sqlalchemy as sa
 
 from nova_meta.db import api as db_api
 from nova_meta.db import retry
+from nova_meta.db import swap
 from nova_meta import delta
 from nova_meta import exception
 from nova_meta.tests.functional import base
@@ -53,6 +55,61 @@ class ConflictTests:
             done = self.swap(decide)
         self.assertEqual([{}, {'a': '1'}], self.tries)
         self.assertEqual({'a': '1', 'b': '2'}, done.after)
+
+    def test_certification_failure_at_commit(self):
+        # As a Galera node tells that another one was faster.
+        if self.host.database.dialect.name != 'mysql':
+            self.skipTest('there is none here')
+        context = self.context()
+        engine = db_api.main_db_api.get_context_manager(
+            context).writer.get_engine()
+        commit, failed = engine.dialect.do_commit, []
+
+        def do_commit(connection):
+            if not failed:
+                failed.append(True)
+                connection.rollback()
+                raise pymysql.err.OperationalError(
+                    1213, 'Deadlock found when trying to get lock; try '
+                          'restarting transaction')
+            commit(connection)
+
+        self.patch(engine.dialect, 'do_commit', do_commit)
+        self.assertEqual({'a': '1'}, self.update({'a': '1'}, context=context))
+        self.assertEqual([True], failed)
+        self.assertEqual([('a', '1')], self.rows())
+
+    def test_serialization_failure(self):
+        if self.host.database.dialect.name != 'postgresql':
+            self.skipTest('there is none here')
+        context = self.context({
+            'options': '-c default_transaction_isolation=serializable'})
+        with mock.patch.object(retry, 'is_conflict',
+                               side_effect=retry.is_conflict) as seen:
+            with self.row_locked():
+                waiting = self.in_thread(self.update, {'a': '1'},
+                                         context=context)
+                self.assertTrue(waiting.waits)
+            self.assertEqual({'a': '1'}, waiting.result())
+        self.assertEqual('40001', seen.call_args_list[0].args[0].orig.pgcode)
+
+    def test_record_changed_since_last_read(self):
+        # The engine does not run into it, since its lock comes before any
+        # read; should it do so after all, it counts as a conflict.
+        if self.database is not base.MARIADB_SNAPSHOT:
+            self.skipTest('there is none here')
+        engine = db_api.main_db_api.get_context_manager(
+            self.context()).writer.get_engine()
+        with engine.begin() as connection:
+            swap.read(connection, db_api.INSTANCE_METADATA, self.server)
+            self.update({'a': '1'})
+            try:
+                swap.swap(connection, db_api.INSTANCE_METADATA, self.server,
+                          lambda server, current: {'b': '2'})
+            except Exception as exc:
+                error = exc
+        self.assertTrue(retry.is_conflict(error), error)
+        self.assertIn('1020', str(error))
 
     def test_what_a_decision_raises_changes_nothing(self):
         def refuse():
