@@ -24,7 +24,6 @@ import os
 import pathlib
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -34,6 +33,8 @@ import urllib.request
 import uuid
 
 import sqlalchemy as sa
+
+from nova_meta.storm import servers
 
 SECTION, OPTION = 'app:osapi_compute_app_v21', 'paste.app_factory'
 STOCK = 'nova.api.openstack.compute:APIRouterV21.factory'
@@ -142,7 +143,7 @@ class Host(contextlib.ExitStack):
         """
         self.stop()
         write_api_paste(self.path / 'api-paste.ini', app_factory)
-        port = _free_port()
+        port = servers.free_port()
         log = self._served.enter_context((self.path / 'uwsgi.log').open('ab'))
         process = subprocess.Popen(
             [_uwsgi(), '--http-socket', f'127.0.0.1:{port}',
@@ -227,12 +228,6 @@ def _uwsgi():
     if not found:
         raise HostError('there is no uwsgi here: pip install pyuwsgi')
     return str(found)
-
-
-def _free_port():
-    with socket.socket() as listener:
-        listener.bind(('127.0.0.1', 0))
-        return listener.getsockname()[1]
 
 
 def _kill(process):

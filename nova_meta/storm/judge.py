@@ -116,18 +116,19 @@ def own_keys(played):
 
 def replaces(played):
     """Every client replaces the whole map by one of its own."""
-    may_be = [op.pairs for op in played.operations
-              if op.acknowledged or op.unknown]
     return collections.Counter({
-        'mixed replaces': int(played.final not in may_be)})
+        'mixed replaces': int(_sent_by_nobody(played))})
 
 
 def same_key(played):
     """Every client gives the same key a value of its own."""
-    may_be = [op.pairs for op in played.operations
-              if op.acknowledged or op.unknown]
     return collections.Counter({
-        'lost updates': int(played.final not in may_be)})
+        'lost updates': int(_sent_by_nobody(played))})
+
+
+def _sent_by_nobody(played):
+    return played.final not in [op.pairs for op in played.operations
+                                if op.acknowledged or op.unknown]
 
 
 def delete_same_key(played):

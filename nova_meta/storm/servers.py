@@ -49,7 +49,7 @@ def mariadb(options=()):
     :param options: further options of mariadbd
     :returns: a context manager of its SQLAlchemy URL; the user is root
     """
-    port = _free_port()
+    port = free_port()
     with _directory('mysql') as path:
         socket_path, data = path / 'socket', path / 'data'
         _run(_program('mariadb-install-db'), '--no-defaults',
@@ -71,7 +71,7 @@ def postgresql():
 
     :returns: a context manager of its SQLAlchemy URL; the user is postgres
     """
-    port = _free_port()
+    port = free_port()
     programs = sorted(glob.glob('/usr/lib/postgresql/*/bin'))[-1:]
     # It refuses to run as root.
     become = (['setpriv', '--reuid=postgres', '--regid=postgres',
@@ -135,7 +135,8 @@ def _answers(port):
         return probe.connect_ex(('127.0.0.1', port)) == 0
 
 
-def _free_port():
+def free_port():
+    """Return a TCP port of the loopback interface that nobody listens on."""
     with socket.socket() as listener:
         listener.bind(('127.0.0.1', 0))
         return listener.getsockname()[1]

@@ -19,6 +19,7 @@ test case, and inherited by one class for each database.
 import contextlib
 import os
 import threading
+from unittest import mock
 
 import fixtures
 from nova import context as nova_context
@@ -29,6 +30,7 @@ import sqlalchemy as sa
 import testtools
 
 from nova_meta.db import api as db_api
+from nova_meta.db import swap
 from nova_meta.storm import client
 from nova_meta.storm import host
 from nova_meta.storm import servers
@@ -188,6 +190,24 @@ class DatabaseTestCase(testtools.TestCase):
         running = Running(function, args, kwargs)
         self.addCleanup(running.thread.join, PATIENCE)
         return running
+
+
+@contextlib.contextmanager
+def mismatch_once():
+    """Make the first compare-and-swap match no row, which no race can.
+
+    :returns: a context manager of a list with an entry for each of them
+    """
+    real, calls = swap._compare_and_swap, []
+
+    def compare_and_swap(*args):
+        calls.append(args)
+        if len(calls) == 1:
+            raise swap.VersionMismatch()
+        real(*args)
+
+    with mock.patch.object(swap, '_compare_and_swap', compare_and_swap):
+        yield calls
 
 
 class Running:

@@ -25,6 +25,7 @@ from oslo_utils import timeutils
 from nova_meta.compute import api
 from nova_meta.db import swap
 from nova_meta import exception
+from nova_meta.tests.functional import base
 
 
 class ComputeAPITestCase(test.TestCase):
@@ -242,15 +243,7 @@ class NotificationTestCase(ComputeAPITestCase):
         self.assertEqual([], self.sent())
 
     def test_sent_once_though_tried_twice(self):
-        real, calls = swap._compare_and_swap, []
-
-        def mismatch_once(*args):
-            calls.append(args)
-            if len(calls) == 1:
-                raise swap.VersionMismatch()
-            real(*args)
-
-        with mock.patch.object(swap, '_compare_and_swap', mismatch_once):
+        with base.mismatch_once() as calls:
             self.update({'b': '2'})
         self.assertEqual(2, len(calls))
         self.assertEqual([{'a': '1', 'b': '2'}], self.sent())

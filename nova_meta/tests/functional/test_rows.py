@@ -13,7 +13,6 @@
 """What is in the tables before and after, on every database."""
 
 import datetime
-from unittest import mock
 
 from nova import exception as nova_exception
 from nova import objects
@@ -213,15 +212,7 @@ class VersionTests:
     def test_row_that_is_not_matched_is_retried(self):
         self.freeze()
         # What no lock of ours can explain; then the whole try is repeated.
-        real, calls = swap._compare_and_swap, []
-
-        def mismatch_once(*args):
-            calls.append(args)
-            if len(calls) == 1:
-                raise swap.VersionMismatch()
-            real(*args)
-
-        with mock.patch.object(swap, '_compare_and_swap', mismatch_once):
+        with base.mismatch_once() as calls:
             self.update({'a': '1'})
         self.assertEqual(2, len(calls))
         self.assertEqual([('a', '1')], self.rows())
