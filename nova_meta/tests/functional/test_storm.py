@@ -42,7 +42,8 @@ class StormTests:
 
     def assertNothingWrong(self, result, what):
         self.assertEqual({}, dict(+result.faults), what)
-        self.assertEqual(0, result.errors, (what, result.statuses))
+        self.assertEqual(0, result.errors,
+                         f'{what}: {result.statuses}\n{self.host.log()}')
 
     def test_nova_meta_with_16_writers(self):
         url = self.serve(host.NOVA_META)
