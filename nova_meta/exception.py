@@ -28,6 +28,14 @@ class MetadataUpdateConflict(exception.NovaException):
     code = 409
 
 
+class PreconditionFailed(exception.Forbidden):
+    # Of the errors that upstream's expected_errors does not make a 500 of,
+    # this is the nearest.
+    msg_fmt = _("What the If-Match or If-None-Match header of the request "
+                "asks for is not so. Nothing was changed.")
+    code = 412
+
+
 class UnsupportedNova(exception.NovaException):
     msg_fmt = _("nova-meta works with Nova %(oldest)s to %(newest)s, and Nova "
                 "%(found)s is installed. Put the original "

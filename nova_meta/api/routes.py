@@ -13,9 +13,9 @@
 """The routes of the compute API, some of them led to other controllers."""
 
 from nova.api.openstack.compute import routes
-from nova.api.openstack import wsgi
 
 from nova_meta.api import server_metadata
+from nova_meta.api import wsgi
 
 # Upstream's controller factories, by the classes that take their place.
 REPLACED = {

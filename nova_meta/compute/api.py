@@ -48,7 +48,9 @@ class _PartOf(dict):
 class API(compute_api.API):
     """Upstream's compute API with metadata merged in the database layer.
 
-    Made for the server metadata controller; the rest of it is upstream's.
+    Made for the server metadata controller; the rest of it is upstream's. A
+    context may have a ``condition``, a :class:`nova_meta.etag.Condition`, that
+    has to hold when the metadata is changed; else PreconditionFailed is raised.
     """
 
     def _get_instance_from_cell(self, context, im, expected_attrs,
@@ -141,9 +143,22 @@ class API(compute_api.API):
         # Made again it would not find the key, and say so.
         self._change(context, instance, decide, repeatable=False)
 
-    def _change(self, context, instance, decide, **kwargs):
-        done = db_api.instance_metadata_swap(context, instance.uuid, decide,
-                                             **kwargs)
+    def _change(self, context, instance, decide, repeatable=True):
+        condition = getattr(context, 'condition', None)
+
+        def conditional(server, current):
+            # Last: whatever else forbids the change is told first.
+            after = decide(server, dict(current))
+            if condition and not condition.holds(current):
+                raise exception.PreconditionFailed(
+                    etag=condition.tag(current))
+            return after
+
+        # Made again, a change with a condition would find that false, because
+        # of itself.
+        done = db_api.instance_metadata_swap(
+            context, instance.uuid, conditional,
+            repeatable=repeatable and not condition)
         instance.metadata = done.after
         instance.obj_reset_changes(['metadata'])
         if done.before != done.after:
