@@ -205,6 +205,10 @@ def write_api_paste(path, app_factory):
     ini.read_string(_installed_api_paste())
     ini.set(SECTION, OPTION, app_factory)
     for section in ini.sections():
+        if ini.has_option(section, 'oslo_config_project'):
+            # Or it would read the nova.conf of this machine.
+            ini.set(section, 'oslo_config_file',
+                    str(path.with_name('nova.conf')))
         for option, value in ini.items(section):
             if ' authtoken ' in value:
                 ini.set(section, option, value.replace(' authtoken ', ' '))
