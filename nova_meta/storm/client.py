@@ -36,9 +36,11 @@ class Client:
 
     :param url: the base URL of the compute API
     :param server: the server's UUID
+    :param headers: further headers of each request
     """
 
-    def __init__(self, url, server):
+    def __init__(self, url, server, headers=None):
+        self.headers = dict(headers or {})
         self._url = urllib.parse.urlsplit(url)
         self._path = f'{self._url.path}/servers/{server}/metadata'
         self.operations = []
@@ -73,13 +75,13 @@ class Client:
             body = json.dumps({'metadata' if key is None else 'meta': pairs})
         begun = time.monotonic()
         try:
-            status, answer = self._send(method, path, body)
+            status, etag, answer = self._send(method, path, body)
         except (OSError, http.client.HTTPException):
-            status, answer = None, {}
+            status, etag, answer = None, None, {}
         operation = history.Operation(
             call=call, key=key, pairs=pairs, status=status,
             answer=answer.get('metadata', answer.get('meta')),
-            begun=begun, ended=time.monotonic())
+            begun=begun, ended=time.monotonic(), etag=etag)
         self.operations.append(operation)
         return operation
 
@@ -87,9 +89,11 @@ class Client:
         connection = http.client.HTTPConnection(
             self._url.hostname, self._url.port, timeout=TIMEOUT)
         try:
-            connection.request(method, path, body=body, headers=HEADERS)
+            connection.request(method, path, body=body,
+                               headers={**HEADERS, **self.headers})
             response = connection.getresponse()
             text = response.read()
         finally:
             connection.close()
-        return response.status, json.loads(text) if text else {}
+        return (response.status, response.getheader('ETag'),
+                json.loads(text) if text else {})

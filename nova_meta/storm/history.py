@@ -46,6 +46,7 @@ class Operation(NamedTuple):
     :param answer: the map or item of a 200
     :param begun: when it was sent, on any one clock
     :param ended: when the answer was there
+    :param etag: the entity tag of the answer, with its quotes
     """
 
     call: str
@@ -55,6 +56,7 @@ class Operation(NamedTuple):
     answer: Any
     begun: float
     ended: float
+    etag: Optional[str] = None
 
     @property
     def acknowledged(self):
@@ -85,7 +87,7 @@ def explains(state, operation, quota=math.inf):
         return len(after) > quota
     if operation.status == 404:
         return operation.key is not None and operation.key not in state
-    if operation.status == 409:
+    if operation.status in (409, 412):
         return True
     if operation.call == DELETE:
         return operation.key in state

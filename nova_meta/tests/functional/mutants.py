@@ -1,0 +1,59 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""nova-meta with faults, for tests that have to see them.
+
+A factory is named in api-paste.ini as nova-meta's own is.
+"""
+
+from nova_meta.api import app
+from nova_meta.api import server_metadata
+from nova_meta.compute import api
+from nova_meta.db import swap
+from nova_meta import exception
+
+
+class CheckedBefore(api.API):
+    """Looks at the condition before the transaction, not in it."""
+
+    def _change(self, context, instance, *args, **kwargs):
+        condition, context.condition = context.condition, None
+        if condition and not condition.holds(
+                self.get_instance_metadata(context, instance)):
+            raise exception.PreconditionFailed(etag=None)
+        return super()._change(context, instance, *args, **kwargs)
+
+
+def checked_before(global_config, **local_config):
+    server_metadata.compute.API = CheckedBefore
+    return app.factory(global_config, **local_config)
+
+
+def answer_of_commit_lost(global_config, **local_config):
+    """Changes are committed, and the connection is lost then."""
+    real_swap = swap.swap
+
+    def swap_and_lose(connection, *args):
+        done = real_swap(connection, *args)
+        dialect = connection.dialect
+        commit = type(dialect).do_commit
+
+        def do_commit(connection):
+            commit(dialect, connection)
+            raise dialect.loaded_dbapi.OperationalError('lost')
+
+        dialect.do_commit = do_commit
+        dialect.is_disconnect = lambda *args: True
+        return done
+
+    swap.swap = swap_and_lose
+    return app.factory(global_config, **local_config)
