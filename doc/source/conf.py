@@ -12,6 +12,7 @@
 
 extensions = [
     'openstackdocstheme',
+    'os_api_ref',
     'oslo_config.sphinxconfiggen',
     'oslo_config.sphinxext',
     'sphinx.ext.autodoc',
