@@ -14,8 +14,8 @@
 
 A tag is made of the content alone: the same content has the same tag, whoever
 computes it, from whatever database, in whatever order the rows come, and what
-else happens to the server does not touch it. The tags of a map and of its items
-never equal each other, so that the one does not unlock the other.
+else happens to the server does not touch it. The tags of a map and of its
+items never equal each other, so that the one does not unlock the other.
 
 The headers are parsed by WebOb. RFC 9110, sections 8.8.3 and 13.
 """

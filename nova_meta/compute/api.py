@@ -49,8 +49,8 @@ class API(compute_api.API):
     """Upstream's compute API with metadata merged in the database layer.
 
     Made for the server metadata controller; the rest of it is upstream's. A
-    context may have a ``condition``, a :class:`nova_meta.etag.Condition`, that
-    has to hold when the metadata is changed; else PreconditionFailed is raised.
+    context may have a ``condition``, a :class:`nova_meta.etag.Condition`. It
+    has to hold when the metadata is changed, or PreconditionFailed is raised.
     """
 
     def _get_instance_from_cell(self, context, im, expected_attrs,
