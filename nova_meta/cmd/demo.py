@@ -122,9 +122,9 @@ def run(options, out):
             for name, app_factory in CONTESTANTS.items():
                 task = shown.add_task(f'{name}: starting nova-api',
                                       total=len(workloads) * options.rounds)
-                url = host.serve(app_factory, options.processes,
-                                 options.threads)
-                player = workload.Player(url, host.database, host.servers[0])
+                host.serve(app_factory, options.processes, options.threads)
+                player = workload.Player(host.urls, host.database,
+                                         host.servers[0])
                 results[name] = {}
                 for one in workloads:
                     shown.update(task, description=f'{name}: {one.name}')

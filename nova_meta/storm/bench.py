@@ -61,14 +61,18 @@ INSTANCES = sa.table('instances', sa.column('uuid'), sa.column('updated_at'))
 class Bench:
     """Two Novas and the means to measure them."""
 
-    def __init__(self, hosts, urls, out):
+    def __init__(self, hosts, out):
         self.hosts = hosts
-        self.urls = urls
         self.out = out
+        self._turn = itertools.count()
 
     def client(self, name, server=0):
-        return client.Client(self.urls[name],
-                             self.hosts[name].servers[server])
+        host = self.hosts[name]
+        return client.Client(self.next_of(host.urls), host.servers[server])
+
+    def next_of(self, nodes):
+        """Take one node after the other, if there are several."""
+        return nodes[next(self._turn) % len(nodes)]
 
     def clear(self, name):
         """Forget all metadata."""
@@ -139,7 +143,7 @@ class Bench:
         uuid = host.servers[server]
         now = time.strftime('%Y-%m-%d %H:%M:%S')
         with contextlib.suppress(sa.exc.OperationalError):
-            with host.database.begin() as connection:
+            with self.next_of(host.databases).begin() as connection:
                 connection.execute(
                     sa.update(INSTANCES).where(INSTANCES.c.uuid == uuid)
                     .values(updated_at=sa.cast(now, sa.DateTime)
@@ -180,11 +184,14 @@ def parse(argv):
         prog='bench', description=__doc__,
         formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument('--database', metavar='URL',
-                        help='of a server, as for nova-meta-demo')
+                        help='of a server, as for nova-meta-demo; those of '
+                             'the nodes of a cluster, with spaces between')
     parser.add_argument('--turns', type=int, default=4,
                         help='how often the contestants alternate')
     parser.add_argument('--requests', type=int, default=25,
                         help='single requests in a turn')
+    parser.add_argument('--processes', type=int, default=2,
+                        help='worker processes of each nova-api')
     parser.add_argument('--json', metavar='FILE', default='bench.json')
     return parser.parse_args(argv)
 
@@ -195,9 +202,9 @@ def main(argv=None):
     with contextlib.ExitStack() as stack:
         hosts = {name: stack.enter_context(storm_host.Host(
             options.database, SERVERS, OPTIONS)) for name in CONTESTANTS}
-        urls = {name: host.serve(CONTESTANTS[name])
-                for name, host in hosts.items()}
-        bench = Bench(hosts, urls, out)
+        for name, host in hosts.items():
+            host.serve(CONTESTANTS[name], options.processes)
+        bench = Bench(hosts, out)
         figures = {
             'database': str(hosts['stock'].database.dialect.name),
             'statements': bench.statements(),

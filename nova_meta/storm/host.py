@@ -51,18 +51,20 @@ class Host(contextlib.ExitStack):
     """A private Nova, gone without a trace when the context ends.
 
     :param database: SQLAlchemy URL of a server on which databases may be
-        made and dropped; None for SQLite files
+        made and dropped; None for SQLite files. Several separated by spaces
+        are the nodes of a Galera cluster, with a nova-api for each.
     :param servers: how many servers to make
     :param options: further options of nova.conf, {section: {option: value}}
     """
 
     def __init__(self, database=None, servers=1, options=None):
         super().__init__()
-        self._server_url = database and sa.make_url(database)
+        self._nodes = [sa.make_url(url) for url in (database or '').split()]
         self._count = servers
         self._options = options or {}
         self._served = contextlib.ExitStack()
         self.servers = []
+        self.urls = []
 
     def __enter__(self):
         super().__enter__()
@@ -78,73 +80,121 @@ class Host(contextlib.ExitStack):
         self.callback(shutil.rmtree, self.path, ignore_errors=True)
         self._urls = {name: self._make_database(name)
                       for name in ('api', 'cell0', 'cell1')}
-        self.database = sa.create_engine(self._urls['cell1'])
-        self.callback(self.database.dispose)
-        self._write_nova_conf()
+        self._numbers = range(len(self._nodes) or 1)
+        self.databases = [self._connect(number) for number in self._numbers]
+        self.database = self.databases[0]
+        for number in self._numbers:
+            self._write_nova_conf(number)
         self.servers = json.loads(self._run_seed())
         self.push(self._served)
 
     def _make_database(self, name):
-        if self._server_url is None:
+        if not self._nodes:
             return sa.make_url(f'sqlite:///{self.path}/{name}.sqlite')
         name = f'nova_meta_{name}_{uuid.uuid4().hex[:8]}'
         self._execute(f'CREATE DATABASE {name}')
         self.callback(self._execute, f'DROP DATABASE {name}')
-        return self._server_url.set(database=name)
+        return self._nodes[0].set(database=name)
+
+    def _connect(self, number):
+        """Make an engine for cell1, on one of the nodes."""
+        # Whoever looks at what the clients have left wants all of it.
+        engine = sa.create_engine(
+            self._at('cell1', number), connect_args={} if self._single else {
+                'init_command': 'SET SESSION wsrep_sync_wait = 15'})
+        self.callback(engine.dispose)
+        return engine
+
+    @property
+    def _single(self):
+        return len(self._nodes) < 2
 
     def _execute(self, statement):
-        engine = sa.create_engine(self._server_url,
+        engine = sa.create_engine(self._nodes[0],
                                   isolation_level='AUTOCOMMIT')
         try:
             with engine.connect() as connection:
                 connection.execute(sa.text(statement))
         except sa.exc.OperationalError as exc:
-            raise HostError(f'{self._server_url!r}: {exc.orig}') from None
+            raise HostError(f'{self._nodes[0]!r}: {exc.orig}') from None
         finally:
             engine.dispose()
 
-    def url(self, name):
-        """Return the database URL of 'api', 'cell0' or 'cell1' as text."""
-        return self._urls[name].render_as_string(hide_password=False)
+    def url(self, name, node=0):
+        """Return the database URL of 'api', 'cell0' or 'cell1' as text.
 
-    def _write_nova_conf(self):
+        :param node: the number of the node, if there are several
+        """
+        return self._at(name, node).render_as_string(hide_password=False)
+
+    def _at(self, name, node):
+        url = self._urls[name]
+        if self._nodes:
+            url = url.set(host=self._nodes[node].host,
+                          port=self._nodes[node].port)
+        return url
+
+    def _directory(self, number):
+        """Return where a nova-api has its configuration and log."""
+        return self.path / f'nova-api-{number}'
+
+    def _write_nova_conf(self, number):
+        path = self._directory(number)
+        path.mkdir()
         sections = {
             'DEFAULT': {'transport_url': 'fake://', 'host': 'storm',
-                        'log_file': self.path / 'nova.log',
+                        'log_file': path / 'nova.log',
                         'state_path': self.path},
             'api': {'auth_strategy': 'keystone'},
-            'api_database': {'connection': self.url('api')},
-            'database': {'connection': self.url('cell0')},
+            'api_database': {'connection': self.url('api', number)},
+            'database': {'connection': self.url('cell0', number)},
             'oslo_concurrency': {'lock_path': self.path},
         }
         for section, options in self._options.items():
             sections.setdefault(section, {}).update(options)
         ini = configparser.RawConfigParser(default_section=None)
         ini.read_dict(sections)
-        with (self.path / 'nova.conf').open('w') as conf:
+        with (path / 'nova.conf').open('w') as conf:
             ini.write(conf)
 
     def _run_seed(self):
         done = subprocess.run(
             [sys.executable, '-m', 'nova_meta.storm.seed',
-             '--config-file', self.path / 'nova.conf',
-             '--cell0', self.url('cell0'), '--cell1', self.url('cell1'),
+             '--config-file', self._directory(0) / 'nova.conf',
+             '--cell0', self.url('cell0'), '--cell1', self._mapped(),
              '--servers', str(self._count)],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         if done.returncode:
             raise HostError(f'Nova cannot be set up:\n{done.stderr}')
         return done.stdout
 
+    def _mapped(self):
+        """Return the URL that the mapping of cell1 has."""
+        url = self.url('cell1')
+        # A template, which each nova-api fills in from its own nova.conf.
+        return url if self._single else url.replace(
+            f':{self._nodes[0].port}/', ':{port}/')
+
     def serve(self, app_factory, processes=2, threads=8):
         """Serve nova-api, in place of what was served before.
 
         :param app_factory: STOCK or NOVA_META, the line of api-paste.ini
-        :returns: the base URL of the compute API
+        :returns: the base URL of the compute API; with several nodes that of
+            the first, all are in :attr:`urls`
         """
         self.stop()
-        write_api_paste(self.path / 'api-paste.ini', app_factory)
+        started = [self._start(number, app_factory, processes, threads)
+                   for number in self._numbers]
+        for process, url in started:
+            self._wait(process, url)
+        self.urls = [url for process, url in started]
+        return self.urls[0]
+
+    def _start(self, number, app_factory, processes, threads):
+        path = self._directory(number)
+        write_api_paste(path / 'api-paste.ini', app_factory)
         port = servers.free_port()
-        log = self._served.enter_context((self.path / 'uwsgi.log').open('ab'))
+        log = self._served.enter_context((path / 'uwsgi.log').open('ab'))
         process = subprocess.Popen(
             [_uwsgi(), '--http-socket', f'127.0.0.1:{port}',
              '--module', 'nova.wsgi.osapi_compute:application',
@@ -154,23 +204,23 @@ class Host(contextlib.ExitStack):
              '--listen', '100', '--disable-logging',
              # uWSGI closes the connection anyway; this tells the client.
              '--add-header', 'Connection: close'],
-            env=self.environment(),
+            env=self.environment(number),
             stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             start_new_session=True)
         self._served.callback(_kill, process)
-        url = f'http://127.0.0.1:{port}/v2.1'
-        self._wait(process, url)
-        return url
+        return process, f'http://127.0.0.1:{port}/v2.1'
 
-    def environment(self):
-        """Return what nova-api finds in its environment."""
-        return {**os.environ, 'OS_NOVA_CONFIG_DIR': str(self.path),
+    def environment(self, number=0):
+        """Return what nova-api, the first or another one, finds there."""
+        return {**os.environ,
+                'OS_NOVA_CONFIG_DIR': str(self._directory(number)),
                 # The default since Nova 34. Before, eventlet patches what
                 # uWSGI's threads need.
                 'OS_NOVA_DISABLE_EVENTLET_PATCHING': 'true'}
 
     def stop(self):
-        """Stop serving."""
+        """Stop serving, as if the machine lost power."""
+        self.urls = []
         self._served.close()
 
     def _wait(self, process, url):
@@ -188,10 +238,9 @@ class Host(contextlib.ExitStack):
 
     def log(self, lines=30):
         """Return the last lines that nova-api has logged."""
-        text = ''.join((self.path / name).read_text()
-                       for name in ('nova.log', 'uwsgi.log')
-                       if (self.path / name).exists())
-        return '\n'.join(text.splitlines()[-lines:])
+        return '\n'.join(
+            line for log in sorted(self.path.glob('nova-api-*/*.log'))
+            for line in log.read_text().splitlines()[-lines:])
 
 
 def write_api_paste(path, app_factory):

@@ -23,6 +23,7 @@ import contextlib
 import glob
 import os
 import pathlib
+import random
 import shutil
 import signal
 import socket
@@ -33,6 +34,9 @@ import time
 
 START_TIMEOUT = 60
 
+# Linux gives out those from 32768.
+PORTS = 20000, 32768
+
 
 class ServerMissing(Exception):
     """A database server is not installed or does not start."""
@@ -42,52 +46,105 @@ def url_variable(name):
     return f'NOVA_META_TEST_{name.upper()}_URL'
 
 
-@contextlib.contextmanager
-def mariadb(options=()):
-    """Start a MariaDB server.
+class Server:
+    """A database server on a directory of its own.
 
-    :param options: further options of mariadbd
-    :returns: a context manager of its SQLAlchemy URL; the user is root
+    A context manager: it runs within, and leaves nothing behind.
     """
-    port = free_port()
-    with _directory('mysql') as path:
-        socket_path, data = path / 'socket', path / 'data'
+
+    # The user that it runs as, if we are root.
+    user = None
+
+    def __init__(self):
+        self.port = free_port()
+        self.process = None
+        self._running = contextlib.ExitStack()
+        self._made = contextlib.ExitStack()
+
+    def __enter__(self):
+        with contextlib.ExitStack() as made:
+            self.path = made.enter_context(_directory(self.user))
+            self._install()
+            made.callback(self.stop)
+            self.start()
+            self._made = made.pop_all()
+        return self
+
+    def __exit__(self, *exc_info):
+        self._made.close()
+
+    def start(self):
+        """Start it, or start it again, and wait until it answers."""
+        self.stop()
+        self.process = self._running.enter_context(
+            _running(self._command(), self.path, self.port))
+
+    def stop(self):
+        self._running.close()
+
+    def kill(self):
+        """Let it end as it would if the machine lost power."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+class MariaDB(Server):
+
+    user = 'mysql'
+
+    @property
+    def url(self):
+        """SQLAlchemy URL; the user is root."""
+        return f'mysql+pymysql://root@127.0.0.1:{self.port}/'
+
+    def _install(self):
         _run(_program('mariadb-install-db'), '--no-defaults',
-             f'--datadir={data}', '--skip-test-db',
-             '--auth-root-authentication-method=normal', *_user('mysql'))
-        command = [
+             f'--datadir={self.path}/data', '--skip-test-db',
+             '--auth-root-authentication-method=normal', *self._become())
+
+    def _command(self):
+        return [
             _program('mariadbd', '/usr/sbin'), '--no-defaults',
-            f'--datadir={data}', f'--socket={socket_path}',
-            f'--pid-file={path}/pid', '--bind-address=127.0.0.1',
-            f'--port={port}', '--max-connections=500',
-            '--character-set-server=utf8mb3', *_user('mysql'), *options]
-        with _running(command, path, port):
-            yield f'mysql+pymysql://root@127.0.0.1:{port}/'
+            f'--datadir={self.path}/data', f'--socket={self.path}/socket',
+            f'--pid-file={self.path}/pid', '--bind-address=127.0.0.1',
+            f'--port={self.port}', '--max-connections=500',
+            '--character-set-server=utf8mb3', *self._become()]
+
+    def _become(self):
+        return [f'--user={self.user}'] if os.geteuid() == 0 else []
 
 
-@contextlib.contextmanager
-def postgresql():
-    """Start a PostgreSQL server.
+class PostgreSQL(Server):
 
-    :returns: a context manager of its SQLAlchemy URL; the user is postgres
-    """
-    port = free_port()
-    programs = sorted(glob.glob('/usr/lib/postgresql/*/bin'))[-1:]
-    # It refuses to run as root.
-    become = (['setpriv', '--reuid=postgres', '--regid=postgres',
-               '--clear-groups'] if os.geteuid() == 0 else [])
-    with _directory('postgres') as path:
-        _run(*become, _program('initdb', *programs), '-D', path / 'data',
+    user = 'postgres'
+
+    @property
+    def url(self):
+        """SQLAlchemy URL; the user is postgres."""
+        return (f'postgresql+psycopg2://postgres@127.0.0.1:{self.port}'
+                '/postgres')
+
+    def _install(self):
+        _run(*self._become(), self._find('initdb'), '-D', self.path / 'data',
              '-U', 'postgres', '-A', 'trust')
-        command = [
-            *become, _program('postgres', *programs), '-D', path / 'data',
-            '-k', path, '-h', '127.0.0.1', '-p', str(port),
+
+    def _command(self):
+        return [
+            *self._become(), self._find('postgres'), '-D', self.path / 'data',
+            '-k', self.path, '-h', '127.0.0.1', '-p', str(self.port),
             '-c', 'max_connections=500']
-        with _running(command, path, port):
-            yield f'postgresql+psycopg2://postgres@127.0.0.1:{port}/postgres'
+
+    def _find(self, name):
+        return _program(
+            name, *sorted(glob.glob('/usr/lib/postgresql/*/bin'))[-1:])
+
+    def _become(self):
+        # It refuses to run as root.
+        return (['setpriv', f'--reuid={self.user}', f'--regid={self.user}',
+                 '--clear-groups'] if os.geteuid() == 0 else [])
 
 
-SERVERS = {'mariadb': mariadb, 'postgresql': postgresql}
+SERVERS = {'mariadb': MariaDB, 'postgresql': PostgreSQL}
 
 
 @contextlib.contextmanager
@@ -106,14 +163,14 @@ def _directory(owner):
 
 
 @contextlib.contextmanager
-def _running(command, path, port):
+def _running(command, path, port, timeout=START_TIMEOUT):
     log = path / 'log'
     with log.open('wb') as output:
         process = subprocess.Popen(
             [str(word) for word in command], stdout=output, stderr=output,
             stdin=subprocess.DEVNULL, start_new_session=True, cwd='/')
     try:
-        deadline = time.monotonic() + START_TIMEOUT
+        deadline = time.monotonic() + timeout
         while not _answers(port):
             if process.poll() is not None or time.monotonic() > deadline:
                 raise ServerMissing(
@@ -123,6 +180,7 @@ def _running(command, path, port):
     finally:
         # To both an order to end at once, children included.
         process.send_signal(signal.SIGQUIT)
+        process.send_signal(signal.SIGCONT)
         try:
             process.wait(timeout=20)
         except subprocess.TimeoutExpired:
@@ -136,14 +194,16 @@ def _answers(port):
 
 
 def free_port():
-    """Return a TCP port of the loopback interface that nobody listens on."""
-    with socket.socket() as listener:
-        listener.bind(('127.0.0.1', 0))
-        return listener.getsockname()[1]
+    """Return a TCP port of the loopback interface that nobody listens on.
 
-
-def _user(name):
-    return [f'--user={name}'] if os.geteuid() == 0 else []
+    Not one that the kernel gives to clients: those come and go while a server
+    is started again.
+    """
+    while True:
+        port = random.randrange(*PORTS)
+        with socket.socket() as listener, contextlib.suppress(OSError):
+            listener.bind(('127.0.0.1', port))
+            return port
 
 
 def _program(name, *places):
@@ -176,7 +236,7 @@ def main(argv):
         try:
             for name in names:
                 environment[url_variable(name)] = stack.enter_context(
-                    SERVERS[name]())
+                    SERVERS[name]()).url
         except ServerMissing as exc:
             print(exc, file=sys.stderr)
             return 1

@@ -98,14 +98,30 @@ class DatabaseTestCase(testtools.TestCase):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
+        cls.host = cls.enterClassContext(host.Host(
+            cls.database_url(), cls.servers_made, cls.nova_options))
+        cls.unused = iter(cls.host.servers)
+
+    @classmethod
+    def database_url(cls):
+        """Return the URL of the database server, None for SQLite."""
         # In CI it fails: there it would go unnoticed that a server is missing.
         if cls.database.missing and not os.environ.get('CI'):
             raise cls.skipException(f'{cls.database.missing} is not set')
-        cls.host = host.Host(cls.database.url(), cls.servers_made,
-                             cls.nova_options)
-        cls.host.__enter__()
-        cls.addClassCleanup(cls.host.close)
-        cls.unused = iter(cls.host.servers)
+        return cls.database.url()
+
+    @classmethod
+    def start(cls, server):
+        """Start a database server, or a cluster, for this class alone.
+
+        :param server: makes a context manager of it
+        """
+        try:
+            return cls.enterClassContext(server())
+        except servers.ServerMissing as exc:
+            if os.environ.get('CI'):
+                raise
+            raise cls.skipException(str(exc))
 
     def setUp(self):
         super().setUp()
@@ -122,13 +138,16 @@ class DatabaseTestCase(testtools.TestCase):
             cfg.CONF.set_override(option, value, 'nova_meta')
             self.addCleanup(cfg.CONF.clear_override, option, 'nova_meta')
 
-    def context(self, query=None):
+    def context(self, query=None, node=0, port=None):
         """Make a request context, targeted at the cell with its own pool.
 
         :param query: of the URL, if not the database's own
+        :param node: the number of the node, if there are several
+        :param port: of the URL, if not the node's own
         """
-        url = sa.make_url(self.host.url('cell1')).update_query_dict(
+        url = sa.make_url(self.host.url('cell1', node)).update_query_dict(
             self.database.query if query is None else query)
+        url = url.set(port=port or url.port)
         context = nova_context.RequestContext(client.USER, client.PROJECT)
         nova_context.set_target_cell(context, objects.CellMapping(
             uuid=uuidutils.generate_uuid(), transport_url='none:///',
@@ -137,14 +156,10 @@ class DatabaseTestCase(testtools.TestCase):
             lambda: context.db_connection.writer.get_engine().dispose())
         return context
 
-    def rows(self, server=None):
+    def rows(self, server=None, node=0):
         """Return the live metadata rows of a server as (key, value)."""
-        table = workload.TABLE
-        with self.host.database.connect() as connection:
-            return [tuple(row) for row in connection.execute(
-                sa.select(table.c.key, table.c.value)
-                .where(table.c.instance_uuid == (server or self.server),
-                       table.c.deleted == 0).order_by(table.c.id))]
+        with self.host.databases[node].connect() as connection:
+            return workload.rows(connection, server or self.server)
 
     def add_rows(self, *pairs, server=None):
         """Add live metadata rows, as earlier requests or races left them."""
@@ -239,9 +254,13 @@ class Running:
         self.thread.join(GRACE)
         return self.thread.is_alive()
 
-    def result(self):
-        """Wait for the function, and return or raise what it did."""
+    def wait(self):
+        """Wait for the function."""
         self.thread.join(PATIENCE)
         if self.thread.is_alive():
             raise AssertionError('it hangs')
+
+    def result(self):
+        """Wait for the function, and return or raise what it did."""
+        self.wait()
         return self._outcome()

@@ -22,6 +22,11 @@ from nova_meta.db import swap
 from nova_meta import exception
 
 
+def path_of(factory):
+    """Return what api-paste.ini calls a factory of this module."""
+    return f'{__name__}:{factory.__name__}'
+
+
 class CheckedBefore(api.API):
     """Looks at the condition before the transaction, not in it."""
 

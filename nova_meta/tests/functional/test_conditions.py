@@ -36,8 +36,6 @@ ROUNDS = int(os.environ.get('NOVA_META_TEST_ROUNDS', 2))
 CLIENTS = 32
 COUNTERS, INCREMENTS = 16, 25
 
-MUTANTS = mutants.__name__ + ':{}'
-
 # What is sent, and what is there if it wins, beside the other key.
 CALLS = {
     'merge': (lambda one, me: one.merge({'key': me}), lambda me: me),
@@ -113,7 +111,7 @@ class ConditionTests:
 
     def test_more_winners_if_checked_before_the_transaction(self):
         # As Cinder does. If this is not seen, the test above sees nothing.
-        self.serve(MUTANTS.format('checked_before'))
+        self.serve(mutants.path_of(mutants.checked_before))
         for _ in range(20):
             if len(self.race('merge')) > 1:
                 return
@@ -166,7 +164,7 @@ class ConditionTests:
     def test_answer_of_commit_lost(self):
         # Made again, it would find its own change and say 412.
         self.add_rows(('key', 'old'))
-        self.serve(MUTANTS.format('answer_of_commit_lost'))
+        self.serve(mutants.path_of(mutants.answer_of_commit_lost))
         seen = self.client().show('key')
         answer = self.client(if_match=seen.etag).set('key', 'new')
         self.assertEqual(500, answer.status)

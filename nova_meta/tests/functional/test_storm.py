@@ -25,47 +25,54 @@ from nova_meta.tests.functional import base
 MOST_ROUNDS = 5
 
 
-class StormTests:
+class Storms:
+    """What a test case needs to play storms."""
 
     servers_made = 3
-    rounds = 2
+    processes = 2
 
-    def play(self, url, name, writers, rounds):
-        one, = (one for one in workload.WORKLOADS if one.name == name)
-        player = workload.Player(url, self.host.database, self.server)
+    def play(self, one, writers, rounds):
+        player = workload.Player(self.host.urls, self.host.database,
+                                 self.server)
         return sum((player.play(one, writers) for _ in range(rounds)),
                    judge.Result())
 
     def serve(self, app_factory):
         self.addCleanup(self.host.stop)
-        return self.host.serve(app_factory)
+        self.host.serve(app_factory, self.processes)
 
     def assertNothingWrong(self, result, what):
         self.assertEqual({}, dict(+result.faults), what)
         self.assertEqual(0, result.errors,
                          f'{what}: {result.statuses}\n{self.host.log()}')
 
+
+class StormTests(Storms):
+
+    rounds = 2
+    workloads = workload.WORKLOADS
+
     def test_nova_meta_with_16_writers(self):
-        url = self.serve(host.NOVA_META)
-        for one in workload.WORKLOADS:
-            result = self.play(url, one.name, 16, self.rounds)
+        self.serve(host.NOVA_META)
+        for one in self.workloads:
+            result = self.play(one, 16, self.rounds)
             self.assertNothingWrong(result, one.name)
             self.assertGreater(result.acknowledged, 0, one.name)
 
     def test_nova_meta_with_64_writers(self):
-        url = self.serve(host.NOVA_META)
-        for one in workload.WORKLOADS:
-            self.assertNothingWrong(self.play(url, one.name, 64, 1),
-                                    one.name)
+        self.serve(host.NOVA_META)
+        for one in self.workloads:
+            self.assertNothingWrong(self.play(one, 64, 1), one.name)
 
     def test_stock_loses(self):
-        url = self.serve(host.STOCK)
+        self.serve(host.STOCK)
         for name, fault in (('merge', 'lost updates'),
                             ('set', 'lost updates'),
                             ('delete and merge', 'resurrected deletes'),
                             ('delete same key', 'double deletes')):
+            one = workload.named(name)
             for _ in range(MOST_ROUNDS):
-                result = self.play(url, name, 16, 1)
+                result = self.play(one, 16, 1)
                 if result.faults[fault]:
                     break
             else:

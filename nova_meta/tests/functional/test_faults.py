@@ -1,0 +1,93 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Servers that come to harm while clients are at work.
+
+What was acknowledged has to be there in the end, and nothing else.
+"""
+
+import os
+import time
+
+from testtools import content
+
+from nova_meta.storm import host
+from nova_meta.storm import load
+from nova_meta.storm import servers
+from nova_meta.tests.functional import base
+
+ROUNDS = int(os.environ.get('NOVA_META_TEST_ROUNDS', 1))
+
+
+class Faults:
+    """What a test case needs to let servers come to harm."""
+
+    servers_made = 4
+    processes = 2
+    nova_options = {'quota': {'metadata_items': -1}}
+
+    def during_load(self, harm):
+        """Let something happen while clients are at work.
+
+        :param harm: called with the number of the round
+        """
+        self.addCleanup(self.host.stop)
+        self.host.serve(host.NOVA_META, self.processes)
+        with load.Load(self.host, self.server) as clients:
+            for n in range(ROUNDS):
+                clients.go_on()
+                harm(n)
+            clients.go_on()
+        answers = f'{dict(clients.statuses)}, slowest {clients.longest:.1f} s'
+        self.addDetail('answers', content.text_content(answers))
+        for node, engine in enumerate(self.host.databases):
+            engine.dispose()
+            rows = self.rows(node=node)
+            self.assertEqual(len(dict(rows)), len(rows))
+            self.assertEqual({}, clients.faults(dict(rows)), answers)
+        # 500 or none: the connection was lost. 404: a key that was not set
+        # therefore, or whose delete was answered 500. 409: the node took
+        # longer to come back than a request is tried again.
+        self.assertLessEqual(set(clients.statuses),
+                             {200, 204, 404, 409, 500, None}, answers)
+
+
+class KilledTests(Faults):
+
+    @classmethod
+    def database_url(cls):
+        cls.killed = cls.start(cls.kind)
+        return cls.killed.url
+
+    def test_killed(self):
+        def kill(n):
+            self.killed.kill()
+            time.sleep(1)
+            self.killed.start()
+
+        self.during_load(kill)
+
+
+class KilledMariaDBTestCase(KilledTests, base.DatabaseTestCase):
+    kind = servers.MariaDB
+
+
+class KilledPostgreSQLTestCase(KilledTests, base.DatabaseTestCase):
+    kind = servers.PostgreSQL
+
+
+class KilledSQLiteTestCase(Faults, base.DatabaseTestCase):
+    database = base.SQLITE
+
+    def test_killed(self):
+        # Who has the file open is killed: nova-api.
+        self.during_load(lambda n: self.host.serve(host.NOVA_META))
