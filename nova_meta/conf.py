@@ -33,9 +33,10 @@ certification failure on Galera) is rolled back and starts again from fresh
 reads, after a short random pause. When the tries are used up the client gets
 409 and nothing has been changed.
 
-On a single database server conflicts are rare and this need not be touched.
-Raise it if clients of a Galera cluster that is written through several nodes
-get 409 for plain metadata changes; 0 turns retries off.
+On a single database server conflicts are rare. On a Galera cluster that is
+written through several nodes they are not, and the default is made for that: a
+change that meets one conflict after the other uses it up in about the time
+that ``retry_timeout`` allows. 0 turns retries off.
 
 Related options:
 

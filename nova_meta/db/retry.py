@@ -17,17 +17,21 @@ grows to ten, is made for rarer events: random pauses that begin short get past
 a conflict sooner, and more pauses do less than longer ones do.
 """
 
+import itertools
 import time
 
 from oslo_db import api as oslo_db_api
 from oslo_db import exception as db_exc
+from oslo_log import log as logging
 
 from nova_meta.db import swap
 
+LOG = logging.getLogger(__name__)
+
 # Seconds. The pause doubles from the first to the longest, and is taken at
 # random between nothing and that.
-FIRST_PAUSE = 0.05
-LONGEST_PAUSE = 1.0
+FIRST_PAUSE = 0.1
+LONGEST_PAUSE = 2.0
 
 # What oslo.db has no exception for, at least in the older releases that are
 # supported here. MySQL and MariaDB: record has changed since last read, lock
@@ -36,6 +40,12 @@ LONGEST_PAUSE = 1.0
 MYSQL_CONFLICTS = frozenset((1020, 1205, 1213))
 POSTGRESQL_CONFLICTS = frozenset(('40001', '40P01', '55P03'))
 SQLITE_CONFLICT = 'SQLITE_BUSY'
+
+# Galera: error during COMMIT, of a node that has just lost the cluster.
+MYSQL_LOST = frozenset((1180,))
+
+# Since this process was started.
+_retries, _exhausted = itertools.count(1), itertools.count(1)
 
 
 class RetriesExhausted(Exception):
@@ -52,7 +62,7 @@ def is_conflict(exc):
     """
     if isinstance(exc, (db_exc.DBDeadlock, swap.VersionMismatch)):
         return True
-    driver = getattr(getattr(exc, 'inner_exception', exc), 'orig', None)
+    driver = _of_driver(exc)
     if driver is None:
         return False
     return (driver.args[:1] and driver.args[0] in MYSQL_CONFLICTS or
@@ -61,7 +71,27 @@ def is_conflict(exc):
                 SQLITE_CONFLICT))
 
 
-def run(function, max_retries, timeout, retry_on=is_conflict):
+def is_connection_lost(exc):
+    """Tell whether an error means that the database server is gone.
+
+    Or that its node is no longer, or not yet, part of its cluster. Before
+    COMMIT nothing was changed. At COMMIT nobody knows.
+
+    :param exc: an exception of SQLAlchemy, oslo.db or the engine
+    :returns: bool
+    """
+    if isinstance(exc, db_exc.DBConnectionError):
+        return True
+    driver = _of_driver(exc)
+    return driver is not None and driver.args[:1] and (
+        driver.args[0] in MYSQL_LOST)
+
+
+def _of_driver(exc):
+    return getattr(getattr(exc, 'inner_exception', exc), 'orig', None)
+
+
+def run(function, max_retries, timeout, retry_on=is_conflict, what='changes'):
     """Call a function until it meets no conflict.
 
     :param function: called without arguments; it must begin a transaction of
@@ -69,19 +99,44 @@ def run(function, max_retries, timeout, retry_on=is_conflict):
     :param max_retries: how many calls may follow the first one
     :param timeout: seconds after which no further call is begun
     :param retry_on: tells of an exception whether to call again
+    :param what: names in the log what the function changes
     :returns: what the function returns
     :raises: RetriesExhausted if the budget is spent and the last call met a
         conflict, too; any other error as it is
     """
-    deadline = time.monotonic() + timeout
+    begun = time.monotonic()
+    tries = 0
+
+    def attempt():
+        nonlocal tries
+        tries += 1
+        return function()
+
+    def report(exc):
+        return {'what': what, 'tries': tries, 'error': exc,
+                'spent': time.monotonic() - begun}
+
+    def may_retry(exc):
+        if (not retry_on(exc) or tries > max_retries or
+                time.monotonic() >= begun + timeout):
+            return False
+        LOG.debug('Try %(tries)d to change %(what)s has failed after '
+                  '%(spent).2f s: %(error)s. This process has tried again '
+                  '%(total)d times.',
+                  {**report(exc), 'total': next(_retries)})
+        return True
+
     retrying = oslo_db_api.wrap_db_retry(
         retry_interval=FIRST_PAUSE, max_retry_interval=LONGEST_PAUSE,
         max_retries=max_retries, inc_retry_interval=True, jitter=True,
-        exception_checker=lambda exc: (
-            retry_on(exc) and time.monotonic() < deadline))
+        exception_checker=may_retry)
     try:
-        return retrying(function)()
+        return retrying(attempt)()
     except Exception as exc:
-        if is_conflict(exc):
-            raise RetriesExhausted() from exc
-        raise
+        if not is_conflict(exc):
+            raise
+        LOG.warning('Gave up changing %(what)s after %(tries)d tries in '
+                    '%(spent).2f s: %(error)s. This process has given up '
+                    '%(total)d times.',
+                    {**report(exc), 'total': next(_exhausted)})
+        raise RetriesExhausted() from exc

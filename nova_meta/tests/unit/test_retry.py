@@ -12,6 +12,7 @@
 
 """Start over after a conflict, and after nothing else."""
 
+import logging
 import sqlite3
 from unittest import mock
 
@@ -63,11 +64,25 @@ class IsConflictTestCase(testtools.TestCase):
             self.assertFalse(retry.is_conflict(exc), exc)
 
 
+class IsConnectionLostTestCase(testtools.TestCase):
+
+    def test_lost(self):
+        for exc in (db_exc.DBConnectionError(), mysql(1180),
+                    db_exc.DBError(mysql(1180))):
+            self.assertTrue(retry.is_connection_lost(exc), exc)
+
+    def test_other_errors(self):
+        for exc in (ValueError('1180'), mysql(1213), postgresql('40001'),
+                    db_exc.DBDeadlock(), swap.VersionMismatch()):
+            self.assertFalse(retry.is_connection_lost(exc), exc)
+
+
 class RunTestCase(testtools.TestCase):
 
     def setUp(self):
         super().setUp()
-        self.useFixture(fixtures.FakeLogger())
+        self.log = self.useFixture(
+            fixtures.FakeLogger(level=logging.DEBUG))
         time = mock.patch('oslo_db.api.time')
         self.sleep = time.start().sleep
         self.addCleanup(time.stop)
@@ -125,3 +140,32 @@ class RunTestCase(testtools.TestCase):
         self.assertRaises(db_exc.DBConnectionError, retry.run, function, 2,
                           60, lambda exc: True)
         self.assertEqual(3, function.call_count)
+
+    def log_lines(self, word):
+        return [line for line in self.log.output.splitlines() if word in line]
+
+    def test_each_further_try_is_logged(self):
+        function = self.failing(db_exc.DBDeadlock(), swap.VersionMismatch())
+        retry.run(function, 10, 60, what='this and that')
+        one, other = self.log_lines('has failed')
+        self.assertIn('Try 1 to change this and that', one)
+        self.assertIn('Try 2 to change this and that', other)
+        self.assertEqual([], self.log_lines('Gave up'))
+
+    def test_giving_up_is_logged(self):
+        function = mock.Mock(side_effect=db_exc.DBDeadlock)
+        for _ in range(2):
+            self.assertRaises(retry.RetriesExhausted, retry.run, function, 3,
+                              60, what='this and that')
+        lines = self.log_lines('Gave up')
+        self.assertEqual(2, len(lines))
+        self.assertIn('changing this and that after 4 tries', lines[0])
+        counts = [int(line.split()[-2]) for line in lines]
+        self.assertEqual(1, counts[1] - counts[0])
+        # And nothing like an error, with a traceback.
+        self.assertEqual([], self.log_lines('Traceback'))
+
+    def test_lost_connection_is_not_logged_as_given_up(self):
+        function = mock.Mock(side_effect=db_exc.DBConnectionError)
+        self.assertRaises(db_exc.DBConnectionError, retry.run, function, 2, 60)
+        self.assertEqual([], self.log_lines('Gave up'))
