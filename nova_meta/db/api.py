@@ -20,9 +20,9 @@ from nova.db.main import api as main_db_api
 from nova.db.main import models
 from nova.db.utils import require_context
 from nova import exception as nova_exception
-from oslo_db import exception as db_exc
 
 from nova_meta import conf
+from nova_meta.db import galera
 from nova_meta.db import retry
 from nova_meta.db import swap
 from nova_meta import delta
@@ -106,27 +106,44 @@ def instance_metadata_swap(context, instance_uuid, decide, repeatable=True):
     :raises: MetadataUpdateConflict if the retry budget is spent
     """
     writer = main_db_api.get_context_manager(context).writer
-    committing = False
+    committing = behind = False
 
-    def attempt():
+    def transaction():
         nonlocal committing
         committing = False
         # Independent: within a transaction of a caller's the view would be
         # as old as that.
         with writer.independent.connection.using(context) as connection:
-            done = swap.swap(connection, INSTANCE_METADATA, instance_uuid,
-                             decide)
+            if behind:
+                galera.catch_up(connection)
+            done = swap.swap(
+                connection, INSTANCE_METADATA, instance_uuid,
+                decide if behind else galera.wary(connection, decide))
             committing = True
         return done
 
+    def attempt():
+        nonlocal behind
+        try:
+            return transaction()
+        except (galera.Unconfirmed, swap.ParentNotFound):
+            if behind:
+                raise
+        finally:
+            # After a conflict, too: while a node lags behind, it would meet
+            # the same one each time.
+            behind = True
+        return transaction()
+
     def may_retry(exc):
-        if isinstance(exc, db_exc.DBConnectionError):
+        if retry.is_connection_lost(exc):
             return repeatable or not committing
         return retry.is_conflict(exc)
 
     try:
         return retry.run(attempt, CONF.nova_meta.max_retries,
-                         CONF.nova_meta.retry_timeout, may_retry)
+                         CONF.nova_meta.retry_timeout, may_retry,
+                         f'metadata of server {instance_uuid}')
     except swap.ParentNotFound:
         raise nova_exception.InstanceNotFound(instance_id=instance_uuid)
     except retry.RetriesExhausted as exc:

@@ -1,0 +1,317 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""A Galera cluster that is written through all its nodes."""
+
+import contextlib
+import time
+from unittest import mock
+
+from nova_meta.db import api as db_api
+from nova_meta.db import galera as db_galera
+from nova_meta.db import swap
+from nova_meta import delta
+from nova_meta import etag
+from nova_meta import exception
+from nova_meta.storm import galera
+from nova_meta.storm import history
+from nova_meta.storm import host
+from nova_meta.storm import workload
+from nova_meta.tests.functional import base
+from nova_meta.tests.functional import test_faults
+from nova_meta.tests.functional import test_storm
+
+
+def operation(call, pairs, answer, begun):
+    """Return an acknowledged operation that takes one second."""
+    return history.Operation(call=call, key=None, pairs=pairs, status=200,
+                             answer=answer, begun=begun, ended=begun + 1)
+
+
+class GaleraTestCase(base.DatabaseTestCase):
+    """Has a cluster of its own, and all that belongs to a private Nova."""
+
+    servers_made = 20
+
+    @classmethod
+    def database_url(cls):
+        cls.cluster = cls.start(galera.Cluster)
+        return cls.cluster.url
+
+
+class LaggingNodeTestCase(test_storm.Storms, GaleraTestCase):
+    """Node 1 does not know yet what node 0 has acknowledged.
+
+    Each is also seen to fail if nodes are trusted to know everything, which
+    is what a single server does.
+    """
+
+    servers_made = 20
+    processes = 1
+    # For nova-api; here it would hide what is tested.
+    nova_options = {'database': {'mysql_wsrep_sync_wait': 1}}
+
+    def change(self, node, decide):
+        """Change the metadata by a decision or a Delta, through a node."""
+        if isinstance(decide, delta.Delta):
+            change = decide
+
+            def decide(server, current):
+                return change.apply(current)
+
+        return self.swap(decide, context=self.context(node=node))
+
+    def behind(self, before, acknowledged, then):
+        """Let something happen on node 1 that is behind.
+
+        :param before: the metadata, known to both
+        :param acknowledged: a Delta, known to node 0
+        :param then: a decision or a Delta of a request to node 1, or a
+            function that makes one of the metadata
+        :returns: what the request returned or raised, and the metadata in the
+            end
+        """
+        self.change(0, delta.replace(before))
+        self.cluster.wait_until_applied()
+        with self.cluster.lagging(self.cluster.nodes[1]):
+            known = self.change(0, acknowledged).after
+            if callable(then) and not isinstance(then, delta.Delta):
+                then = then(known)
+            running = self.in_thread(self.change, 1, then)
+            if self.trusted:
+                running.wait()
+            else:
+                self.assertTrue(running.waits, 'it does not wait')
+        try:
+            outcome = running.result()
+        except Exception as exc:
+            outcome = exc
+        self.cluster.wait_until_applied()
+        return outcome, dict(self.rows())
+
+    trusted = False
+
+    @contextlib.contextmanager
+    def trusting(self):
+        """Trust a node to know everything, as a single server does."""
+        self.trusted = True
+        with mock.patch.object(db_galera, 'may_lag', return_value=False):
+            yield
+        self.trusted = False
+
+    def set_what_it_shows(self):
+        return self.behind({'k': '1'}, delta.merge({'k': '2'}),
+                           delta.merge({'k': '1'}))
+
+    def test_value_that_it_still_shows(self):
+        _, left = self.set_what_it_shows()
+        self.assertEqual({'k': '1'}, left)
+
+    def test_value_that_it_still_shows_is_lost_if_trusted(self):
+        with self.trusting():
+            _, left = self.set_what_it_shows()
+        self.assertEqual({'k': '2'}, left)
+
+    def delete_what_it_does_not_show(self):
+        def decide(server, current):
+            if 'k' not in current:
+                raise exception.MetadataItemNotFound()
+            return delta.remove('k').apply(current)
+
+        return self.behind({}, delta.merge({'k': '1'}), lambda known: decide)
+
+    def test_key_that_it_does_not_show_yet(self):
+        outcome, left = self.delete_what_it_does_not_show()
+        self.assertEqual({'k': '1'}, outcome.before)
+        self.assertEqual({}, left)
+
+    def test_key_that_it_does_not_show_yet_is_404_if_trusted(self):
+        with self.trusting():
+            outcome, left = self.delete_what_it_does_not_show()
+        self.assertIsInstance(outcome, exception.MetadataItemNotFound)
+        self.assertEqual({'k': '1'}, left)
+
+    def replace_if(self, current_tag):
+        """Replace through node 1 on the condition of a tag.
+
+        :param current_tag: whether it is that of what node 0 has acknowledged,
+            or of what node 1 still shows
+        """
+        before = {'k': '1'}
+
+        def make(known):
+            tag = etag.of_map(known if current_tag else before)
+
+            def decide(server, current):
+                if etag.of_map(current) != tag:
+                    raise exception.PreconditionFailed(etag=None)
+                return {'k': '3'}
+
+            return decide
+
+        return self.behind(before, delta.merge({'k': '2'}), make)
+
+    def test_condition_that_it_refuses(self):
+        _, left = self.replace_if(current_tag=True)
+        self.assertEqual({'k': '3'}, left)
+
+    def test_condition_that_it_refuses_is_412_if_trusted(self):
+        with self.trusting():
+            outcome, left = self.replace_if(current_tag=True)
+        self.assertIsInstance(outcome, exception.PreconditionFailed)
+        self.assertEqual({'k': '2'}, left)
+
+    def test_condition_that_it_satisfies(self):
+        # What is to be written is certified.
+        outcome, left = self.replace_if(current_tag=False)
+        self.assertIsInstance(outcome, exception.PreconditionFailed)
+        self.assertEqual({'k': '2'}, left)
+
+    def test_does_not_try_in_vain(self):
+        # Until node 1 has caught up, all that it writes fails at COMMIT.
+        tries = []
+
+        def decide(server, current):
+            tries.append(dict(current))
+            return {**current, 'other': '1'}
+
+        self.behind({'k': '1'}, delta.merge({'k': '2'}), lambda known: decide)
+        self.assertEqual([{'k': '1'}, {'k': '2'}], tries)
+
+    def replace_by_c(self):
+        """Replace the map through node 1, which knows of no b."""
+        _, left = self.behind({'a': '1'}, delta.merge({'b': '2'}),
+                              delta.replace({'c': '3'}))
+        return history.linearizable({'a': '1'}, [
+            operation(history.MERGE, {'b': '2'}, {'a': '1', 'b': '2'}, 0),
+            operation(history.REPLACE, {'c': '3'}, {'c': '3'}, 2)], left)
+
+    def test_replace_of_what_it_does_not_know(self):
+        self.assertTrue(self.replace_by_c())
+
+    def test_lock_alone_loses(self):
+        # A node does not see the locks of another one. What differs between
+        # the rows of the two requests collides with nothing.
+        with mock.patch.object(swap, '_compare_and_swap'):
+            self.assertFalse(self.replace_by_c())
+
+    def test_read_may_be_behind(self):
+        self.update({'k': '1'})
+        self.cluster.wait_until_applied()
+        with self.cluster.lagging(self.cluster.nodes[1]):
+            self.update({'k': '2'})
+            self.assertEqual({'k': '1'}, db_api.instance_metadata_get(
+                self.context(node=1), self.server))
+
+    def test_read_that_waits(self):
+        # What mysql_wsrep_sync_wait does to each connection.
+        self.update({'k': '1'})
+        waiting = self.context({
+            'init_command': 'SET SESSION wsrep_sync_wait = 1'}, node=1)
+        with self.cluster.lagging(self.cluster.nodes[1]):
+            self.update({'k': '2'})
+            running = self.in_thread(db_api.instance_metadata_get, waiting,
+                                     self.server)
+            self.assertTrue(running.waits)
+        self.assertEqual({'k': '2'}, running.result())
+
+    def test_reads_that_wait_are_linearizable(self):
+        self.serve(host.NOVA_META)
+        one = workload.named('mixed')
+        result = self.play(one, 8, 20 * test_faults.ROUNDS)
+        self.assertNothingWrong(result, one.name)
+
+
+class GaleraStormTestCase(test_storm.StormTests, GaleraTestCase):
+    """Clients of three nova-api, each of which has a node of its own."""
+
+    servers_made = 4
+    rounds = test_faults.ROUNDS
+    workloads = [one for one in workload.WORKLOADS
+                 if one.name != 'mixed'] + [workload.MIXED_WRITES]
+    processes = 1
+
+    def setUp(self):
+        super().setUp()
+        self.addCleanup(self.check_nodes)
+
+    def check_nodes(self):
+        """See that all nodes have the same rows."""
+        found = [self.rows(node=node)
+                 for node in range(len(self.cluster.nodes))]
+        self.assertEqual([found[0]] * len(found), found)
+
+
+class GaleraFaultTestCase(test_faults.Faults, GaleraTestCase):
+    """Nodes that come to harm while clients are at work."""
+
+    processes = 1
+
+    def harm(self, function):
+        """Do something to a node after the other, while clients are at work.
+
+        :param function: called with a Node
+        """
+        def harm(n):
+            function(self.cluster.nodes[n % len(self.cluster.nodes)])
+            self.cluster.wait_until_whole()
+
+        self.during_load(harm)
+
+    def test_killed(self):
+        def kill(node):
+            node.kill()
+            time.sleep(3)
+            node.start()
+
+        self.harm(kill)
+
+    def test_frozen(self):
+        def freeze(node):
+            node.freeze()
+            time.sleep(10)
+            node.thaw()
+
+        self.harm(freeze)
+
+    def test_cut_off(self):
+        def cut_off(node):
+            node.cut_off()
+            time.sleep(8)
+            node.heal()
+
+        self.harm(cut_off)
+
+    def test_failover(self):
+        # Through an address that leads to another node afterwards.
+        dying, other = self.cluster.nodes[:2]
+        address = galera.VirtualAddress(dying.port)
+        self.enterContext(address)
+        context = self.context(port=address.port)
+        self.update({'a': '1'}, context=context)
+        tries = []
+
+        def decide(server, current):
+            tries.append(dict(current))
+            if len(tries) == 1:
+                dying.kill()
+                address.leads_to = other.port
+            return {**current, 'b': '2'}
+
+        # Before COMMIT it is known that nothing was changed.
+        self.swap(decide, context=context, repeatable=False)
+        self.assertEqual([{'a': '1'}] * 2, tries)
+        dying.start()
+        self.cluster.wait_until_whole()
+        for node in range(len(self.cluster.nodes)):
+            self.host.databases[node].dispose()
+            self.assertEqual([('a', '1'), ('b', '2')], self.rows(node=node))

@@ -1,0 +1,107 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""What may be decided by a node that lags behind."""
+
+from unittest import mock
+
+import testtools
+
+from nova_meta.db import galera
+
+
+def connection(dialect, **variables):
+    """Make a connection to a database that has these variables."""
+    made = mock.Mock(info={})
+    made.dialect.configure_mock(name=dialect, is_mariadb=True)
+    made.execute.return_value.all.return_value = list(variables.items())
+    return made
+
+
+CLUSTER = {'wsrep_on': 'ON', 'wsrep_sync_wait': '0'}
+
+
+class MayLagTestCase(testtools.TestCase):
+
+    def test_node_of_a_cluster(self):
+        self.assertTrue(galera.may_lag(connection('mysql', **CLUSTER)))
+        self.assertTrue(galera.may_lag(connection('mariadb', **CLUSTER)))
+        # It waits before other things than reads.
+        self.assertTrue(galera.may_lag(connection(
+            'mysql', wsrep_on='ON', wsrep_sync_wait='6')))
+
+    def test_no_cluster(self):
+        for variables in ({}, {'wsrep_on': 'OFF', 'wsrep_sync_wait': '0'}):
+            self.assertFalse(galera.may_lag(connection('mysql', **variables)))
+
+    def test_other_databases_are_not_asked(self):
+        for dialect in 'postgresql', 'sqlite':
+            asked = connection(dialect)
+            self.assertFalse(galera.may_lag(asked))
+            asked.execute.assert_not_called()
+
+    def test_reads_that_wait(self):
+        for bits in '1', '7', '15':
+            self.assertFalse(galera.may_lag(connection(
+                'mysql', wsrep_on='ON', wsrep_sync_wait=bits)))
+
+    def test_asked_once(self):
+        asked = connection('mysql', **CLUSTER)
+        galera.may_lag(asked)
+        galera.may_lag(asked)
+        asked.execute.assert_called_once()
+
+
+class WaryTestCase(testtools.TestCase):
+
+    def decide(self, function, current=None, **variables):
+        return galera.wary(connection('mysql', **(variables or CLUSTER)),
+                           function)(None, current or {})
+
+    def refuse(self, parent, current):
+        raise ValueError()
+
+    def test_writes(self):
+        self.assertEqual({'a': '1'}, self.decide(lambda *args: {'a': '1'}))
+
+    def test_changes_nothing(self):
+        self.assertRaises(galera.Unconfirmed, self.decide,
+                          lambda parent, current: current)
+
+    def test_changes_nothing_but_the_argument(self):
+        def decide(parent, current):
+            current['a'] = '1'
+            return current
+
+        self.assertEqual({'a': '1'}, self.decide(decide))
+
+    def test_refuses(self):
+        self.assertRaises(galera.Unconfirmed, self.decide, self.refuse)
+
+    def test_single_server_is_sure(self):
+        self.assertRaises(ValueError, self.decide, self.refuse, wsrep_on='OFF')
+        self.assertEqual({}, self.decide(lambda parent, current: current,
+                                         wsrep_on='OFF'))
+
+
+class CatchUpTestCase(testtools.TestCase):
+
+    def statements(self, **variables):
+        asked = connection('mysql', **variables)
+        galera.catch_up(asked)
+        return [str(call.args[0]) for call in asked.execute.call_args_list]
+
+    def test_waits_on_a_node(self):
+        self.assertIn('wsrep_sync_wait', self.statements(**CLUSTER)[-1])
+
+    def test_does_nothing_elsewhere(self):
+        self.assertEqual(1, len(self.statements(wsrep_on='OFF')))
