@@ -88,21 +88,22 @@ class Condition(NamedTuple):
     def __bool__(self):
         return self.if_match is not None or self.if_none_match is not None
 
-    def matches(self, pairs):
-        """Whether If-Match holds for a map; ``*`` is whatever exists."""
-        tag = self.tag(pairs)
+    def matches(self, tag):
+        """Whether If-Match holds for a tag; ``*`` is whatever exists.
+
+        :param tag: what :attr:`tag` has made of the map
+        """
         return self.if_match is None or (
             tag is not None and tag in self.if_match)
 
-    def is_news(self, pairs):
-        """Whether If-None-Match holds for a map."""
-        tag = self.tag(pairs)
+    def is_news(self, tag):
+        """Whether If-None-Match holds for a tag, likewise."""
         return (self.if_none_match is None or tag is None or
                 tag not in self.if_none_match)
 
-    def holds(self, pairs):
-        """Whether a request may change this map."""
-        return self.matches(pairs) and self.is_news(pairs)
+    def holds(self, tag):
+        """Whether a request may change what has this tag."""
+        return self.matches(tag) and self.is_news(tag)
 
 
 def _parse(value, strong):

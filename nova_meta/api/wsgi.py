@@ -36,8 +36,8 @@ class Resource(wsgi.Resource):
     """Upstream's, for controllers whose answers have entity tags."""
 
     def dispatch(self, method, request, action_args):
-        tag = etag.of(action_args.get('id'))
-        condition = etag.Condition.of(tag, request.headers.get('If-Match'),
+        condition = etag.Condition.of(etag.of(action_args.get('id')),
+                                      request.headers.get('If-Match'),
                                       request.headers.get('If-None-Match'))
         request.environ['nova.context'].condition = condition
         try:
@@ -46,13 +46,13 @@ class Resource(wsgi.Resource):
             raise precondition_failed(error.kwargs['etag'])
         if type(answer) is not dict:
             return answer
-        pairs = pairs_of(answer)
+        tag = condition.tag(pairs_of(answer))
         if request.method == 'GET':
-            if not condition.matches(pairs):
-                raise precondition_failed(tag(pairs))
-            if not condition.is_news(pairs):
-                return not_modified(tag(pairs))
-        return wsgi.ResponseObject(answer, headers=header(tag(pairs)))
+            if not condition.matches(tag):
+                raise precondition_failed(tag)
+            if not condition.is_news(tag):
+                return not_modified(tag)
+        return wsgi.ResponseObject(answer, headers=header(tag))
 
 
 def pairs_of(answer):

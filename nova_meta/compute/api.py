@@ -149,9 +149,10 @@ class API(compute_api.API):
         def conditional(server, current):
             # Last: whatever else forbids the change is told first.
             after = decide(server, dict(current))
-            if condition and not condition.holds(current):
-                raise exception.PreconditionFailed(
-                    etag=condition.tag(current))
+            if condition:
+                tag = condition.tag(current)
+                if not condition.holds(tag):
+                    raise exception.PreconditionFailed(etag=tag)
             return after
 
         # Made again, a change with a condition would find that false, because

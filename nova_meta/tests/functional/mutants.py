@@ -32,8 +32,8 @@ class CheckedBefore(api.API):
 
     def _change(self, context, instance, *args, **kwargs):
         condition, context.condition = context.condition, None
-        if condition and not condition.holds(
-                self.get_instance_metadata(context, instance)):
+        if condition and not condition.holds(condition.tag(
+                self.get_instance_metadata(context, instance))):
             raise exception.PreconditionFailed(etag=None)
         return super()._change(context, instance, *args, **kwargs)
 

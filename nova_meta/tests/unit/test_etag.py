@@ -75,7 +75,8 @@ class ConditionTestCase(testtools.TestCase):
     ITEM = etag.of_item('a', PAIRS)
 
     def assertHolds(self, expected, pairs=PAIRS, **kwargs):
-        self.assertIs(expected, condition(**kwargs).holds(pairs), kwargs)
+        made = condition(**kwargs)
+        self.assertIs(expected, made.holds(made.tag(pairs)), kwargs)
 
     def test_none(self):
         self.assertFalse(condition())
