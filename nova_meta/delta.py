@@ -30,7 +30,7 @@ class Delta:
     :param keep: whether keys that are in neither stay as they are
     """
 
-    put: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    put: Mapping[str, str | None] = dataclasses.field(default_factory=dict)
     drop: frozenset = frozenset()
     keep: bool = True
 
@@ -58,3 +58,19 @@ def replace(pairs):
 def remove(*keys):
     """Remove the given keys, present or not, and keep everything else."""
     return Delta(drop=frozenset(keys))
+
+
+def difference(base, mine, together=frozenset()):
+    """Do again what was done by somebody who has made one map of another.
+
+    :param base: the map that was there
+    :param mine: the map that was made of it
+    :param together: keys that hold one value between them: if one of them was
+        changed, all are set to what they are in ``mine``
+    """
+    changed = {key for key, value in base.items() ^ mine.items()}
+    if changed & together:
+        changed |= together
+    return Delta(put={key: value for key, value in mine.items()
+                      if key in changed},
+                 drop=frozenset(changed.difference(mine)))

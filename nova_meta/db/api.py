@@ -10,25 +10,24 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Drop-in for the server metadata functions of nova.db.main.api.
+"""Drop-in for functions of nova.db.main.api that write the maps of a server.
 
 Same names, same arguments, and the context's cell is honoured. What differs is
 told in each function.
 """
+
+import inspect
 
 from nova.db.main import api as main_db_api
 from nova.db.main import models
 from nova.db.utils import require_context
 from nova import exception as nova_exception
 
-from nova_meta import conf
-from nova_meta.db import galera
 from nova_meta.db import retry
 from nova_meta.db import swap
+from nova_meta.db import transaction
 from nova_meta import delta
 from nova_meta import exception
-
-CONF = conf.CONF
 
 _SERVERS = models.Instance.__table__.c
 
@@ -38,7 +37,19 @@ INSTANCE_METADATA = swap.Binding(
     guards=(_SERVERS.uuid, _SERVERS.vm_state, _SERVERS.task_state,
             _SERVERS.launched_at, _SERVERS.locked),
     owner=models.InstanceMetadata.__table__.c.instance_uuid,
+    soft=True,
 )
+
+# Upstream reads and writes this map of servers that are marked as deleted,
+# too, and the rows of it with no regard to their own marks.
+INSTANCE_SYSTEM_METADATA = INSTANCE_METADATA._replace(
+    guards=(), owner=models.InstanceSystemMetadata.__table__.c.instance_uuid,
+    soft=False)
+
+# Without its transaction, and without its retries, which begin below what the
+# caller has read.
+_instance_update_and_get_original = inspect.unwrap(
+    main_db_api.instance_update_and_get_original)
 
 
 @require_context
@@ -105,45 +116,55 @@ def instance_metadata_swap(context, instance_uuid, decide, repeatable=True):
     :raises: InstanceNotFound if there is no such server
     :raises: MetadataUpdateConflict if the retry budget is spent
     """
+    return _transact(
+        context, instance_uuid,
+        lambda change: change(INSTANCE_METADATA, decide), repeatable)
+
+
+@require_context
+def instance_update_and_get_original(context, instance_uuid, values,
+                                     columns_to_join=None):
+    """Update a server: its columns and its maps, in one transaction.
+
+    :param values: as upstream's: column values, and what states the server is
+        expected to be in. But ``metadata`` and ``system_metadata``, if given,
+        are not maps but :class:`nova_meta.delta.Delta`.
+    :param columns_to_join: as upstream's
+    :returns: a tuple of the server before, with the new maps already, and
+        after
+    :raises: InstanceNotFound, UnexpectedTaskStateError,
+        UnexpectedDeletingTaskStateError, InstanceUpdateConflict as upstream's
+    :raises: MetadataUpdateConflict if the retry budget is spent
+    """
+    columns = dict(values)
+    deltas = [(binding, columns.pop(name))
+              for name, binding in (
+                  ('metadata', INSTANCE_METADATA),
+                  ('system_metadata', INSTANCE_SYSTEM_METADATA))
+              if name in columns]
+
+    def update(change):
+        done = [change(binding, lambda server, current: delta.apply(current))
+                for binding, delta in deltas]
+        # Upstream's UPDATE would set a "now" of its own, and undo the swap.
+        swapped = {'updated_at': each.version for each in done
+                   if each.before != each.after}
+        return _instance_update_and_get_original(
+            context, instance_uuid, {**columns, **swapped},
+            columns_to_join=columns_to_join)
+
+    # Made again, it might not find the states that it has changed itself.
+    return _transact(
+        context, instance_uuid, update,
+        repeatable=not columns.keys() & {'expected_task_state',
+                                         'expected_vm_state'})
+
+
+def _transact(context, instance_uuid, work, repeatable):
     writer = main_db_api.get_context_manager(context).writer
-    committing = behind = False
-
-    def transaction():
-        nonlocal committing
-        committing = False
-        # Independent: within a transaction of a caller's the view would be
-        # as old as that.
-        with writer.independent.connection.using(context) as connection:
-            if behind:
-                galera.catch_up(connection)
-            done = swap.swap(
-                connection, INSTANCE_METADATA, instance_uuid,
-                decide if behind else galera.wary(connection, decide))
-            committing = True
-        return done
-
-    def attempt():
-        nonlocal behind
-        try:
-            return transaction()
-        except (galera.Unconfirmed, swap.ParentNotFound):
-            if behind:
-                raise
-        finally:
-            # After a conflict, too: while a node lags behind, it would meet
-            # the same one each time.
-            behind = True
-        return transaction()
-
-    def may_retry(exc):
-        if retry.is_connection_lost(exc):
-            return repeatable or not committing
-        return retry.is_conflict(exc)
-
     try:
-        return retry.run(attempt, CONF.nova_meta.max_retries,
-                         CONF.nova_meta.retry_timeout, may_retry,
-                         f'metadata of server {instance_uuid}')
+        return transaction.run(writer, context, instance_uuid, work,
+                               repeatable, f'server {instance_uuid}')
     except swap.ParentNotFound:
         raise nova_exception.InstanceNotFound(instance_id=instance_uuid)
     except retry.RetriesExhausted as exc:

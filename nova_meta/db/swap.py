@@ -43,27 +43,34 @@ import sqlalchemy as sa
 class Binding(NamedTuple):
     """The tables of one kind of map.
 
-    The map's table is expected to have the columns ``id``, ``key``, ``value``,
-    ``deleted`` and ``deleted_at``.
+    The map's table is expected to have the columns ``id``, ``key`` and
+    ``value``.
 
     :param identity: the parent's column that a caller names it by
     :param version: the parent's timestamp that is compared and swapped
     :param guards: further columns of the parent that decisions are made on
     :param owner: the column of the map's table that points to ``identity``
+    :param soft: whether rows are not deleted but marked so, in ``deleted`` and
+        ``deleted_at``; then neither they nor a parent with that mark exist.
+        Without it a mark means nothing.
     """
 
     identity: sa.Column
     version: sa.Column
     guards: tuple
     owner: sa.Column
+    soft: bool
 
 
 class Swap(NamedTuple):
     """What was done: the map before and after; equal if nothing was written.
+
+    And the version that the parent has now.
     """
 
     before: dict
     after: dict
+    version: datetime.datetime
 
 
 class ParentNotFound(Exception):
@@ -93,10 +100,11 @@ def swap(connection, binding, identity, decide):
     rows = _read(connection, binding, identity)
     before = {row.key: row.value for row in rows}
     after = decide(parent, dict(before))
+    version = parent.version
     if after != before:
-        _compare_and_swap(connection, binding, identity, parent.version)
+        version = _compare_and_swap(connection, binding, identity, version)
         _write(connection, binding, identity, rows, after)
-    return Swap(before, after)
+    return Swap(before, after, version)
 
 
 def read(connection, binding, identity):
@@ -112,8 +120,8 @@ def read(connection, binding, identity):
     rows = connection.execute(
         sa.select(child.c.id, child.c.key, child.c.value)
         .select_from(parent.outerjoin(child, sa.and_(
-            binding.owner == binding.identity, child.c.deleted == 0)))
-        .where(binding.identity == identity, parent.c.deleted == 0)
+            binding.owner == binding.identity, *_live(binding, child))))
+        .where(binding.identity == identity, *_live(binding, parent))
         .order_by(child.c.id)).all()
     if not rows:
         raise ParentNotFound()
@@ -132,10 +140,10 @@ def _lock(connection, binding, identity):
     # MySQL may take an index that is not unique, and lock gaps of it.
     # key_share: on PostgreSQL, foreign keys that point here do not wait.
     parent = connection.execute(
-        sa.select(binding.version.label('version'),
-                  binding.identity.table.c.deleted, *binding.guards)
+        sa.select(binding.version.label('version'), *binding.guards, *(
+                  [binding.identity.table.c.deleted] if binding.soft else []))
         .where(this).with_for_update(key_share=True)).one_or_none()
-    if parent is None or parent.deleted:
+    if parent is None or binding.soft and parent.deleted:
         raise ParentNotFound()
     return parent
 
@@ -146,8 +154,12 @@ def _read(connection, binding, identity):
     child = binding.owner.table
     return connection.execute(
         sa.select(child.c.id, child.c.key, child.c.value)
-        .where(binding.owner == identity, child.c.deleted == 0)
+        .where(binding.owner == identity, *_live(binding, child))
         .order_by(child.c.id)).all()
+
+
+def _live(binding, table):
+    return [table.c.deleted == 0] if binding.soft else []
 
 
 def _compare_and_swap(connection, binding, identity, seen):
@@ -159,6 +171,7 @@ def _compare_and_swap(connection, binding, identity, seen):
         .values({binding.version: new}))
     if swapped.rowcount != 1:
         raise VersionMismatch()
+    return new
 
 
 def _next_version(seen, dialect):
@@ -191,8 +204,9 @@ def _write(connection, binding, identity, rows, after):
             sa.update(child).where(child.c.id.in_(changed))
             .values(value=sa.case(changed, value=child.c.id)))
     if gone:
-        connection.execute(
-            sa.update(child).where(child.c.id.in_(gone))
-            .values(deleted=child.c.id, deleted_at=timeutils.utcnow()))
+        delete = sa.update(child).values(
+            deleted=child.c.id, deleted_at=timeutils.utcnow()
+        ) if binding.soft else sa.delete(child)
+        connection.execute(delete.where(child.c.id.in_(gone)))
     if added:
         connection.execute(sa.insert(child), added)

@@ -23,6 +23,7 @@ from unittest import mock
 
 import fixtures
 from nova import context as nova_context
+from nova.db.main import api as main_db_api
 from nova import objects
 from oslo_config import cfg
 from oslo_utils import uuidutils
@@ -200,6 +201,21 @@ class DatabaseTestCase(testtools.TestCase):
         """Change the metadata by a decision, as a request of its own."""
         return db_api.instance_metadata_swap(
             context or self.context(), self.server, decide, **kwargs)
+
+    def answer_of_commit_lost(self, context):
+        """Let the next COMMIT be done and its answer be lost."""
+        engine = main_db_api.get_context_manager(
+            context).writer.get_engine()
+        commit, lost = engine.dialect.do_commit, []
+
+        def do_commit(connection):
+            commit(connection)
+            if not lost:
+                lost.append(True)
+                raise engine.dialect.loaded_dbapi.OperationalError('lost')
+
+        self.patch(engine.dialect, 'do_commit', do_commit)
+        self.patch(engine.dialect, 'is_disconnect', lambda *args: True)
 
     def in_thread(self, function, *args, **kwargs):
         """Call a function in a thread; see :class:`Running`."""

@@ -183,21 +183,6 @@ class ConflictTests:
                     'WHERE datname = current_database() '
                     "AND state = 'idle in transaction'"))
 
-    def answer_of_commit_lost(self, context):
-        """Let the next COMMIT be done and its answer be lost."""
-        engine = db_api.main_db_api.get_context_manager(
-            context).writer.get_engine()
-        commit, lost = engine.dialect.do_commit, []
-
-        def do_commit(connection):
-            commit(connection)
-            if not lost:
-                lost.append(True)
-                raise engine.dialect.loaded_dbapi.OperationalError('lost')
-
-        self.patch(engine.dialect, 'do_commit', do_commit)
-        self.patch(engine.dialect, 'is_disconnect', lambda *args: True)
-
     def test_answer_of_commit_lost_and_repeatable(self):
         context = self.context()
         self.answer_of_commit_lost(context)

@@ -77,3 +77,27 @@ class DeltaTestCase(testtools.TestCase):
         after = change.apply(current)
         pairs['new'] = 'value'
         self.assertEqual(after, change.apply(current))
+
+    @hypothesis.given(MAPS, MAPS)
+    def test_difference_makes_the_one_of_the_other(self, base, mine):
+        self.assertEqual(mine, delta.difference(base, mine).apply(base))
+
+    @hypothesis.given(MAPS, MAPS, MAPS)
+    def test_difference_leaves_what_did_not_differ(self, base, mine, current):
+        after = delta.difference(base, mine).apply(current)
+        for key in {*base, *mine, *current}:
+            same = key in base and key in mine and base[key] == mine[key]
+            expected = current if same or key not in {*base, *mine} else mine
+            self.assertEqual(expected.get(key), after.get(key))
+            self.assertEqual(key in expected, key in after)
+
+    @hypothesis.given(MAPS, MAPS, MAPS, st.frozensets(KEYS))
+    def test_difference_keeps_together(self, base, mine, current, together):
+        after = delta.difference(base, mine, together).apply(current)
+
+        def pieces(pairs):
+            return {key: pairs[key] for key in together & pairs.keys()}
+
+        self.assertEqual(
+            pieces(current if pieces(base) == pieces(mine) else mine),
+            pieces(after))
