@@ -39,5 +39,6 @@ class PreconditionFailed(exception.Forbidden):
 class UnsupportedNova(exception.NovaException):
     msg_fmt = _("nova-meta works with Nova %(oldest)s to %(newest)s, and Nova "
                 "%(found)s is installed. Put the original "
-                "paste.app_factory line back into api-paste.ini, or install "
-                "a release of nova-meta that knows this Nova.")
+                "paste.app_factory lines back into api-paste.ini and take the "
+                "patch out of Nova, or install a release of nova-meta that "
+                "knows this Nova.")

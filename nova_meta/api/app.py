@@ -12,16 +12,15 @@
 
 """What api-paste.ini names to switch nova-meta on.
 
-This module imports little of Nova, so that on a release of Nova that has moved
-things around it still gets to say what is wrong.
+On a release of Nova that has moved things around this module still gets to say
+what is wrong: it imports the rest when it has looked at the release.
 """
 
-from nova import version
+from oslo_log import log as logging
 
-from nova_meta import exception
+from nova_meta import release
 
-# The major versions of Nova that nova-meta is tested with.
-OLDEST, NEWEST = 31, 34
+LOG = logging.getLogger(__name__)
 
 
 def factory(global_config, **local_config):
@@ -30,17 +29,24 @@ def factory(global_config, **local_config):
     :returns: a WSGI application, upstream's with some routes replaced
     :raises: UnsupportedNova if this is a Nova that nova-meta does not know
     """
-    check_nova_version()
+    release.check()
     from nova_meta.api import routes
-    return routes.APIRouter.factory(global_config, **local_config)
+    import nova_meta.objects  # noqa: F401
+    application = routes.APIRouter.factory(global_config, **local_config)
+    LOG.info('nova-meta is active in the compute API.')
+    return application
 
 
-def check_nova_version():
-    """Refuse a Nova that nova-meta was not tested with.
+def metadata_factory(global_config, **local_config):
+    """Make the metadata API application: a paste app factory.
 
-    :raises: UnsupportedNova
+    :returns: a WSGI application, upstream's; it saves nova-meta's objects
+    :raises: UnsupportedNova if this is a Nova that nova-meta does not know
     """
-    found = version.version_string()
-    if not OLDEST <= int(found.split('.')[0]) <= NEWEST:
-        raise exception.UnsupportedNova(found=found, oldest=OLDEST,
-                                        newest=NEWEST)
+    release.check()
+    from nova.api.metadata import handler
+    import nova_meta.objects  # noqa: F401
+    application = handler.MetadataRequestHandler.factory(global_config,
+                                                         **local_config)
+    LOG.info('nova-meta is active in the metadata API.')
+    return application

@@ -19,7 +19,7 @@ reading and the writing of a request puts itself into its decision.
 import threading
 
 from nova import exception as nova_exception
-from nova import objects
+from nova.objects import instance as upstream
 import sqlalchemy as sa
 
 from nova_meta.db import api as db_api
@@ -170,7 +170,7 @@ class StockTests:
     """
 
     def instance(self):
-        return objects.Instance.get_by_uuid(
+        return upstream.Instance.get_by_uuid(
             self.context(), self.server, expected_attrs=['metadata'])
 
     def test_stock_loses_a_merge(self):

@@ -12,6 +12,8 @@
 
 """Switching on, and refusing to."""
 
+import subprocess
+import sys
 from unittest import mock
 
 from nova.api.openstack.compute import routes as upstream
@@ -22,6 +24,7 @@ from nova_meta.api import app
 from nova_meta.api import routes
 from nova_meta.api import server_metadata
 from nova_meta import exception
+from nova_meta import release
 
 
 class VersionTestCase(testtools.TestCase):
@@ -30,16 +33,41 @@ class VersionTestCase(testtools.TestCase):
         for found in ('31.0.0', '32.2.1', '33.0.0.0rc1', '34.1.0.dev12'):
             with mock.patch('nova.version.version_string',
                             return_value=found):
-                app.check_nova_version()
+                release.check()
 
     def test_unknown(self):
         for found in ('30.3.0', '35.0.0', '35.0.0.0b1'):
             with mock.patch('nova.version.version_string',
                             return_value=found):
-                exc = self.assertRaises(exception.UnsupportedNova,
-                                        app.factory, {})
-            self.assertIn(found, str(exc))
-            self.assertIn('paste.app_factory', str(exc))
+                for factory in app.factory, app.metadata_factory:
+                    exc = self.assertRaises(exception.UnsupportedNova,
+                                            factory, {})
+                    self.assertIn(found, str(exc))
+                    self.assertIn('paste.app_factory', str(exc))
+
+
+class FactoryTestCase(testtools.TestCase):
+    """What a service does that is started with a line of api-paste.ini."""
+
+    def start(self, factory):
+        return subprocess.run(
+            [sys.executable, '-c', f"""
+from nova import config, objects
+from nova_meta.api import app
+objects.register_all()
+config.parse_args(['nova'], default_config_files=[])
+application = app.{factory}({{}})
+print(type(application).__name__, objects.Instance.__module__)
+"""], check=True, capture_output=True, text=True).stdout.split()
+
+    def test_factory(self):
+        self.assertEqual(['APIRouter', 'nova_meta.objects.instance'],
+                         self.start('factory'))
+
+    def test_metadata_factory(self):
+        self.assertEqual(
+            ['MetadataRequestHandler', 'nova_meta.objects.instance'],
+            self.start('metadata_factory'))
 
 
 class RoutesTestCase(test.NoDBTestCase):

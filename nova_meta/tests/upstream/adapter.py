@@ -24,11 +24,14 @@ import re
 import unittest
 
 import fixtures
+from nova.objects import base as objects_base
+from nova.objects import instance as upstream_instance
 from nova.tests import fixtures as nova_fixtures
 import testtools
 
 from nova_meta.compute import api as compute
 from nova_meta.db import api as db_api
+from nova_meta.objects import instance
 
 LIST = pathlib.Path(__file__).with_name('not_applicable.txt')
 
@@ -42,8 +45,8 @@ def not_applicable():
     :returns: a dict of upstream's test ids to the reasons
     """
     lines = LIST.read_text().splitlines()
-    return dict(line.split(': ', 1) for line in lines
-                if line and not line.startswith('#'))
+    return dict(line.split('  # ', 1) for line in lines
+                if not line.startswith('#'))
 
 
 def upstream_id(test):
@@ -80,11 +83,28 @@ class Adapted:
         reason = not_applicable().get(upstream_id(self))
         if reason:
             self.skipTest(reason)
+        self.useFixture(Objects())
         self.put_in_place()
         super().setUp()
 
     def put_in_place(self):
         """Use the fixtures that upstream's setUp has to find in place."""
+
+
+class Objects(fixtures.Fixture):
+    """nova-meta's objects in place of upstream's.
+
+    :param instance: or this class of servers
+    """
+
+    def __init__(self, instance=instance.Instance):
+        super().__init__()
+        self._instance = instance
+
+    def _setUp(self):
+        register = objects_base.NovaObjectRegistry.register
+        register(self._instance)
+        self.addCleanup(register, upstream_instance.Instance)
 
 
 class ComputeAPI(fixtures.Fixture):

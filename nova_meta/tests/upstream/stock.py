@@ -18,6 +18,7 @@ documentation and not installed.
 
 import copy
 
+from nova.objects import instance
 from nova.tests.functional.notification_sample_tests import (
     test_instance as test_notifications)
 import testtools
@@ -65,6 +66,7 @@ def notifications(name):
 class _Recorder(NotificationTests):
 
     def setUp(self):
+        self.useFixture(adapter.Objects(instance.Instance))
         self.useFixture(adapter.PasteConfig(adapter.UPSTREAM_FACTORY))
         super().setUp()
 

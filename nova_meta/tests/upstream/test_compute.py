@@ -10,13 +10,17 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Upstream's unit tests of the compute API and of the instance object."""
+"""Upstream's unit tests of the compute API and of the server object."""
 
+from nova import objects
 from nova.tests.unit.compute import test_api
 from nova.tests.unit.compute import test_compute
+from nova.tests.unit.compute import test_compute_mgr
 from nova.tests.unit.objects import test_instance
+from nova.tests.unit.objects import test_objects
 
 from nova_meta.compute import api as compute
+from nova_meta.objects import instance
 from nova_meta.tests.upstream import adapter
 
 load_tests = adapter.load_tests
@@ -53,9 +57,9 @@ class ComputeAPIUnitTestCase(ComputeTests, test_api.ComputeAPIUnitTestCase):
 
 
 class ObjectTests(adapter.Adapted):
-    """Nothing is replaced: that nova-meta is imported changes nothing."""
 
-    ASKED_FOR = r'def test\w*metadata|\binstance_metadata_'
+    def test_objects_in_place(self):
+        self.assertIs(instance.Instance, objects.Instance)
 
 
 class TestInstanceObject(ObjectTests, test_instance.TestInstanceObject):
@@ -69,4 +73,24 @@ class TestRemoteInstanceObject(ObjectTests,
 
 class TestInstanceListObject(ObjectTests,
                              test_instance.TestInstanceListObject):
+    pass
+
+
+class TestObjectVersions(ObjectTests, test_objects.TestObjectVersions):
+    """The fingerprints, which tell of other fields, methods or arguments."""
+
+
+class ManagerTests(ObjectTests):
+    """What nova-compute does to servers."""
+
+    ASKED_FOR = r'system_metadata|def test\w*(rebuild|shelve|access_ip)'
+
+
+class ComputeManagerUnitTestCase(
+        ManagerTests, test_compute_mgr.ComputeManagerUnitTestCase):
+    pass
+
+
+class ComputeManagerBuildInstanceTestCase(
+        ManagerTests, test_compute_mgr.ComputeManagerBuildInstanceTestCase):
     pass

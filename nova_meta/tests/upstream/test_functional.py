@@ -79,6 +79,7 @@ class TestInstanceNotificationSample(adapter.Adapted,
 
     def put_in_place(self):
         self.from_stock = iter(stock.notifications(self._testMethodName))
+        self.useFixture(adapter.Objects())
         self.useFixture(adapter.PasteConfig())
 
     def _get_notification_sample(self, sample):

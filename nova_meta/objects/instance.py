@@ -1,0 +1,153 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""The server, with its maps saved as differences."""
+
+from nova.api.metadata import password
+from nova.notifications import base as notifications
+from nova.objects import base
+from nova.objects import fields
+from nova.objects import instance
+
+from nova_meta.db import api as db
+from nova_meta import delta
+
+MAPS = ('metadata', 'system_metadata')
+
+# Where the primitive of a server has the bases of the maps that were changed,
+# {field: map}. It is nothing that upstream reads.
+BASE = 'nova_meta.base'
+
+# A password is one value, in pieces, and no piece may be another password's.
+PASSWORD = frozenset(password.convert_password(None, None))
+
+
+@base.NovaObjectRegistry.register
+class Instance(instance.Instance):
+    """Upstream's, except for how changed maps are saved.
+
+    Upstream writes the whole map, and so removes or reverts whatever others
+    have changed since it was read. Here it is known of what base the map was
+    made, and their difference is applied to the rows that are there, under the
+    row lock. If the base is not known, because the map was never loaded or
+    comes from a service that does not send it, the map replaces what is there,
+    as upstream's does.
+    """
+
+    # What save() has not got to yet.
+    _withheld = frozenset()
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        # Values that were given were not loaded.
+        self._based = frozenset()
+
+    def _reset_metadata_tracking(self, fields=None):
+        super()._reset_metadata_tracking(fields)
+        reset = frozenset(MAPS if fields is None else fields)
+        self._based = (getattr(self, '_based', frozenset()) - reset |
+                       {name for name in reset.intersection(MAPS)
+                        if name in self})
+
+    def obj_clone(self):
+        clone = super().obj_clone()
+        clone._based = self._based
+        return clone
+
+    def obj_what_changed(self):
+        return super().obj_what_changed() - self._withheld
+
+    def obj_to_primitive(self, *args, **kwargs):
+        primitive = super().obj_to_primitive(*args, **kwargs)
+        bases = {name: self._base_of(name)
+                 for name in self._based & self.obj_what_changed()}
+        if bases:
+            primitive[BASE] = bases
+        return primitive
+
+    @classmethod
+    def _obj_from_primitive(cls, context, objver, primitive):
+        self = super()._obj_from_primitive(context, objver, primitive)
+        bases = primitive.get(BASE, {})
+        for name in self._changed_fields.intersection(MAPS):
+            if name in bases:
+                setattr(self, f'_orig_{name}', bases[name])
+            else:
+                self._based -= {name}
+        return self
+
+    def _base_of(self, name):
+        return getattr(self, f'_orig_{name}')
+
+    def _delta(self, name):
+        mine = getattr(self, name)
+        if name not in self._based:
+            return delta.replace(mine)
+        return delta.difference(self._base_of(name), mine, PASSWORD)
+
+    @base.remotable
+    def save(self, expected_vm_state=None,
+             expected_task_state=None, admin_state_reset=False):
+        """Save updates to this instance
+
+        As upstream's: first what is in other tables, then the columns, with
+        the maps that have changed in the same transaction.
+
+        :param expected_vm_state: Optional tuple of valid vm states
+                                  for the instance to be in
+        :param expected_task_state: Optional tuple of valid task states
+                                    for the instance to be in
+        :param admin_state_reset: True if admin API is forcing setting
+                                  of task_state/vm_state
+        :raises: MetadataUpdateConflict if maps have changed and the retry
+            budget is spent; else as upstream's
+        """
+        changes = self.obj_what_changed()
+        if not changes.intersection(MAPS):
+            super().save(expected_vm_state, expected_task_state,
+                         admin_state_reset)
+            return
+
+        columns = {name for name in changes
+                   if not isinstance(self.fields[name], fields.ObjectField)}
+        self._save_all_but(columns)
+        values = {name: self._delta(name) if name in MAPS else self[name]
+                  for name in columns}
+        if 'cleaned' in values:
+            values['cleaned'] = int(values['cleaned'])
+        if expected_task_state is not None:
+            values['expected_task_state'] = expected_task_state
+        if expected_vm_state is not None:
+            values['expected_vm_state'] = expected_vm_state
+
+        # Notifications tell of system_metadata; PCI devices are refreshed by
+        # nobody here.
+        joined = {name for name in instance._INSTANCE_OPTIONAL_JOINED_FIELDS
+                  if name in self} - {'pci_devices'} | {'system_metadata'}
+        before, after = db.instance_update_and_get_original(
+            self._context, self.uuid, values,
+            columns_to_join=instance._expected_cols(joined))
+        self._from_db_object(self._context, self, after, expected_attrs=joined)
+        notifications.send_update(self._context, before, self.obj_clone())
+        self.obj_reset_changes()
+
+    def _save_all_but(self, columns):
+        """Have upstream save what is in other tables, and look for mistakes.
+
+        It takes a node without a compute_id for one.
+        """
+        self._withheld = frozenset(
+            columns if 'compute_id' in columns else columns - {'node'})
+        try:
+            super().save()
+        finally:
+            del self._withheld
