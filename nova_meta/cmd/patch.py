@@ -1,0 +1,232 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Patch the installed Nova, or take the patch out again.
+
+A patch of :data:`nova_meta.patches` is applied exactly or not at all: with no
+line of context missing, and no other place than one that it fits.
+"""
+
+import argparse
+import importlib.metadata
+import importlib.util
+import pathlib
+import re
+import shutil
+import sys
+from typing import NamedTuple
+
+from nova_meta import release
+
+DESCRIPTION = """\
+Make the objects of nova-meta active in all services of the Nova that is
+installed here, and nova-meta in its compute API; or look whether they are; or
+take them out again, so that every file is what it was, byte for byte.
+"""
+
+EPILOG = """\
+Restart the services of Nova after "apply" and "revert". Exit status: 0 if the
+patches are in (after "revert": are out), 1 if "check" finds that they are not,
+2 if this cannot be said or done; then nothing was changed.
+"""
+
+PATCHES = pathlib.Path(__file__).parent.with_name('patches')
+API_PASTE = 'etc/nova/api-paste.ini'
+
+
+class PatchError(Exception):
+    """The patches cannot be applied or taken out; the message says why."""
+
+
+class Patch(NamedTuple):
+    """A patch of one hunk.
+
+    :param path: of the file, in a tree of Nova
+    :param old: bytes that are there without it
+    :param new: bytes that are there with it
+    """
+
+    path: str
+    old: bytes
+    new: bytes
+
+    def is_in(self, content):
+        """Tell whether a file has this patch.
+
+        :raises: PatchError if it neither has it nor could have it
+        """
+        # The old bytes may be part of the new ones, not the other way round.
+        if content.count(self.new) == 1:
+            return True
+        if content.count(self.old) == 1:
+            return False
+        raise PatchError('it is not as Nova ships it at the place of the '
+                         f'patch. Change it by hand:\n{self.new.decode()}')
+
+
+def read(path):
+    """Read a patch as ``git format-patch`` writes it."""
+    header, hunk = re.split(rb'^@@ .* @@.*\n', path.read_bytes(),
+                            flags=re.MULTILINE)
+    lines = hunk.splitlines(keepends=True)
+    return Patch(
+        path=re.search(rb'^\+\+\+ b/(.+)$', header, re.MULTILINE)[1].decode(),
+        old=b''.join(line[1:] for line in lines if line[:1] in b' -'),
+        new=b''.join(line[1:] for line in lines if line[:1] in b' +'))
+
+
+class Tree:
+    """An installed Nova.
+
+    :param root: the directory that has the package ``nova``
+    :param version: of that Nova
+    :param api_paste: the api-paste.ini that it reads, or None
+    """
+
+    def __init__(self, root, version, api_paste=None):
+        self.root = root
+        self.version = version
+        try:
+            self.series = release.SERIES[int(version.split('.')[0])]
+        except KeyError:
+            raise PatchError(
+                f'There are patches for Nova {min(release.SERIES)} to '
+                f'{max(release.SERIES)}, and this is {version}.') from None
+        self.api_paste = api_paste
+
+    def patches(self):
+        """Yield each patch of the series, and the file that it is for."""
+        for path in sorted((PATCHES / self.series).glob('*.patch')):
+            patch = read(path)
+            if patch.path != API_PASTE:
+                yield patch, self.root / patch.path
+            elif self.api_paste:
+                yield patch, self.api_paste
+
+    def state(self):
+        """Tell of each file whether it is patched.
+
+        :returns: a dict of paths to bool
+        :raises: PatchError if a file is another one than Nova's
+        """
+        found = {}
+        for patch, path in self.patches():
+            try:
+                found[path] = patch.is_in(path.read_bytes())
+            except (OSError, PatchError) as exc:
+                raise PatchError(f'{path}: {exc}') from None
+        return found
+
+    def set(self, wanted):
+        """Apply the patches, or take them out.
+
+        :param wanted: bool
+        :returns: a list of the files that were changed
+        :raises: PatchError if a file is another one than Nova's; nothing is
+            changed then
+        """
+        state = self.state()
+        changed = []
+        for patch, path in self.patches():
+            if state[path] != wanted:
+                old, new = patch.old, patch.new
+                _write(path, path.read_bytes().replace(
+                    *((old, new) if wanted else (new, old))))
+                changed.append(path)
+        return changed
+
+
+def _write(path, content):
+    # Whoever reads it meanwhile, or after a crash, finds the one or the other.
+    path = path.resolve()
+    beside = path.with_name(f'{path.name}.nova-meta')
+    try:
+        beside.write_bytes(content)
+        shutil.copymode(path, beside)
+        stat = path.stat()
+        shutil.chown(beside, stat.st_uid, stat.st_gid)
+        beside.replace(path)
+    except OSError as exc:
+        beside.unlink(missing_ok=True)
+        raise PatchError(f'{path}: {exc}') from None
+
+
+def find(nova=None, api_paste=None):
+    """Find the installed Nova.
+
+    :param nova: the directory that has the package ``nova``; by default the
+        one that Python would import here
+    :param api_paste: the api-paste.ini that it reads; by default the one in
+        /etc/nova, or else the one that was installed with it, if any
+    :returns: a :class:`Tree`
+    :raises: PatchError
+    """
+    if nova is None:
+        spec = importlib.util.find_spec('nova')
+        if spec is None:
+            raise PatchError('There is no Nova in this Python environment; '
+                             'name the directory with --nova.')
+        root = pathlib.Path(spec.origin).parent.parent
+        found = importlib.metadata.distributions(name='nova')
+    else:
+        root = pathlib.Path(nova)
+        found = importlib.metadata.distributions(name='nova', path=[nova])
+    distribution = next(iter(found), None)
+    if distribution is None or not (root / 'nova').is_dir():
+        raise PatchError(f'There is no installed Nova in {root}. (The patches '
+                         f'in {PATCHES} are made for "git am", too.)')
+    if api_paste is None:
+        shipped = [file.locate() for file in distribution.files or ()
+                   if file.match(API_PASTE)]
+        api_paste = next((path for path in [pathlib.Path('/', API_PASTE),
+                                            *map(pathlib.Path, shipped)]
+                          if path.exists()), None)
+    return Tree(root, distribution.version,
+                api_paste and pathlib.Path(api_paste))
+
+
+def parse(argv):
+    parser = argparse.ArgumentParser(
+        prog='nova-meta-patch', description=DESCRIPTION, epilog=EPILOG)
+    parser.add_argument('action', choices=('check', 'apply', 'revert'))
+    parser.add_argument(
+        '--nova', metavar='PATH',
+        help='the directory that has the package "nova", such as '
+             '/usr/lib/python3/dist-packages; by default the one that this '
+             'Python would import')
+    parser.add_argument(
+        '--api-paste', metavar='FILE',
+        help='the api-paste.ini that nova-api reads; by default '
+             f'/{API_PASTE}, or else the one that was installed with Nova')
+    return parser.parse_args(argv)
+
+
+def main(argv=None):
+    options = parse(argv)
+    try:
+        tree = find(options.nova, options.api_paste)
+        print(f'Nova {tree.version} ({tree.series}) in {tree.root}')
+        if options.action != 'check':
+            wanted = options.action == 'apply'
+            for path in tree.set(wanted):
+                print(f'{path}: {"patched" if wanted else "as it was"} now')
+        state = tree.state()
+    except PatchError as exc:
+        print(f'nova-meta-patch: {exc}', file=sys.stderr)
+        return 2
+    for path, is_in in state.items():
+        print(f'{path}: {"patched" if is_in else "not patched"}')
+    return 0 if all(state.values()) or options.action == 'revert' else 1
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,277 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Patching and taking out, on the files of all supported releases.
+
+The wheels of Nova that are in the directory that NOVA_META_TEST_NOVA_WHEELS
+names are unpacked; of the Nova that is installed the files are there anyway.
+"""
+
+import contextlib
+import importlib.metadata
+import io
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import zipfile
+
+import fixtures
+import testtools
+
+from nova_meta.cmd import patch
+from nova_meta import release
+
+WHEELS = 'NOVA_META_TEST_NOVA_WHEELS'
+PATCHED = 'nova/objects/__init__.py'
+
+
+def run(*args):
+    """Run the command.
+
+    :returns: a tuple: its exit status and what it has printed
+    """
+    output = io.StringIO()
+    with (contextlib.redirect_stdout(output),
+          contextlib.redirect_stderr(output)):
+        status = patch.main(list(map(str, args)))
+    return status, output.getvalue()
+
+
+def content(root):
+    """Return what is in each file of a tree, and its mode."""
+    return {str(path.relative_to(root)): (path.stat().st_mode,
+                                          path.read_bytes())
+            for path in root.rglob('*') if path.is_file()}
+
+
+class TreeTestCase(testtools.TestCase):
+    """Has a tree as pip makes it."""
+
+    def unpack(self, major):
+        """Make a tree of a release of Nova, or skip the test."""
+        self.root = pathlib.Path(self.useFixture(fixtures.TempDir()).path)
+        wheels = os.environ.get(WHEELS)
+        found = list(pathlib.Path(wheels).glob(f'nova-{major}.*.whl')
+                     if wheels else ())
+        if found:
+            with zipfile.ZipFile(found[0]) as wheel:
+                wheel.extractall(self.root)
+        elif importlib.metadata.version('nova').startswith(f'{major}.'):
+            self.copy_installed()
+        elif os.environ.get('CI'):
+            self.fail(f'{WHEELS} names no directory with a wheel of Nova '
+                      f'{major}')
+        else:
+            self.skipTest(f'Nova {major} is not here')
+        self.api_paste, = self.root.rglob('api-paste.ini')
+        self.options = '--nova', self.root, '--api-paste', self.api_paste
+
+    def copy_installed(self):
+        for file in importlib.metadata.files('nova'):
+            if '.dist-info/' in str(file) or str(file) == PATCHED:
+                target = self.root / file
+            elif file.name == 'api-paste.ini':
+                target = self.root / file.name
+            else:
+                continue
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(file.locate(), target)
+
+    def edit(self, path, old, new):
+        text = path.read_text()
+        self.assertIn(old, text)
+        path.write_text(text.replace(old, new))
+
+
+class RoundTripTests:
+
+    def setUp(self):
+        super().setUp()
+        self.unpack(self.major)
+
+    def test_round_trip(self):
+        shipped = content(self.root)
+        self.assertEqual(1, run('check', *self.options)[0])
+        self.assertEqual(shipped, content(self.root))
+
+        self.assertEqual(0, run('apply', *self.options)[0])
+        patched = content(self.root)
+        self.assertEqual(
+            {PATCHED, str(self.api_paste.relative_to(self.root))},
+            {path for path, _mode in shipped.items() ^ patched.items()})
+        status, output = run('check', *self.options)
+        self.assertEqual(0, status)
+        self.assertIn(release.SERIES[self.major], output)
+
+        self.assertEqual(0, run('apply', *self.options)[0])
+        self.assertEqual(patched, content(self.root))
+
+        for _ in range(2):
+            self.assertEqual(0, run('revert', *self.options)[0])
+            self.assertEqual(shipped, content(self.root))
+        self.assertEqual(1, run('check', *self.options)[0])
+
+    def test_as_git_applies_them(self):
+        source = self.source()
+
+        def git(*args):
+            subprocess.run(
+                ['git', '-c', 'user.name=reviewer', '-c', 'user.email=r@e.org',
+                 *args], cwd=source, check=True, capture_output=True)
+
+        git('init', '--quiet')
+        git('add', '.')
+        git('commit', '--quiet', '--message', 'as shipped')
+        git('am', *self.patches())
+        self.assertAsApplied(source)
+
+    def test_as_patch_applies_them(self):
+        if not (shutil.which('patch') or os.environ.get('CI')):
+            self.skipTest('there is no patch here')
+        source = self.source()
+        for each in self.patches():
+            subprocess.run(['patch', '--strip=1', '--fuzz=0', '--input', each],
+                           cwd=source, check=True, capture_output=True)
+        self.assertAsApplied(source)
+
+    def patches(self):
+        return sorted((patch.PATCHES / release.SERIES[self.major])
+                      .glob('*.patch'))
+
+    def source(self):
+        """Make a source tree of what is patched."""
+        source = self.root / 'source'
+        for path, shipped in self.paths().items():
+            (source / path).parent.mkdir(parents=True)
+            shutil.copy(shipped, source / path)
+        return source
+
+    def paths(self):
+        return {PATCHED: self.root / PATCHED, patch.API_PASTE: self.api_paste}
+
+    def assertAsApplied(self, source):
+        run('apply', *self.options)
+        for path, patched in self.paths().items():
+            self.assertEqual(patched.read_bytes(),
+                             (source / path).read_bytes())
+
+
+class RoundTrip31TestCase(RoundTripTests, TreeTestCase):
+    major = 31
+
+
+class RoundTrip32TestCase(RoundTripTests, TreeTestCase):
+    major = 32
+
+
+class RoundTrip33TestCase(RoundTripTests, TreeTestCase):
+    major = 33
+
+
+class RoundTrip34TestCase(RoundTripTests, TreeTestCase):
+    major = 34
+
+
+class InstalledTestCase(TreeTestCase):
+
+    def setUp(self):
+        super().setUp()
+        self.unpack(importlib.metadata.version('nova').split('.')[0])
+
+    def refused(self, action='apply', options=None):
+        """See the command refuse, and change nothing.
+
+        :returns: what it says
+        """
+        before = content(self.root)
+        status, output = run(action, *(options or self.options))
+        self.assertEqual(2, status)
+        self.assertEqual(before, content(self.root))
+        return output
+
+    def test_each_patch_is_of_one_file(self):
+        for series in release.SERIES.values():
+            paths = [patch.read(path).path for path in sorted(
+                (patch.PATCHES / series).glob('*.patch'))]
+            self.assertEqual([PATCHED, patch.API_PASTE], paths)
+
+    def test_unknown_release(self):
+        metadata, = self.root.glob('nova-*.dist-info/METADATA')
+        text = metadata.read_text().splitlines(keepends=True)
+        metadata.write_text(''.join(
+            'Version: 35.0.0\n' if line.startswith('Version: ') else line
+            for line in text))
+        self.assertIn('this is 35.0.0', self.refused())
+
+    def test_edited_file(self):
+        self.edit(self.root / PATCHED, "__import__('nova.objects.share_mapping"
+                  "')\n", "__import__('nova.objects.mine')\n")
+        for action in ('check', 'apply', 'revert'):
+            self.assertIn(PATCHED, self.refused(action))
+
+    def test_edited_api_paste(self):
+        self.edit(self.api_paste, 'nova.api.openstack.compute:APIRouterV21.',
+                  'mine:')
+        self.assertIn(str(self.api_paste), self.refused())
+
+    def test_api_paste_that_was_edited_elsewhere(self):
+        # Operators do.
+        self.edit(self.api_paste, '/: meta', '/mine: meta')
+        before = content(self.root)
+        self.assertEqual(0, run('apply', *self.options)[0])
+        self.assertEqual(0, run('revert', *self.options)[0])
+        self.assertEqual(before, content(self.root))
+
+    def test_half_patched(self):
+        run('apply', *self.options)
+        patched = content(self.root)
+        self.edit(self.api_paste, 'nova_meta.api.app:factory',
+                  'nova.api.openstack.compute:APIRouterV21.factory')
+        status, output = run('check', *self.options)
+        self.assertEqual(1, status)
+        self.assertIn('api-paste.ini: not patched', output)
+        run('apply', *self.options)
+        self.assertEqual(patched, content(self.root))
+
+    def test_no_nova(self):
+        empty = self.useFixture(fixtures.TempDir()).path
+        self.assertIn('no installed Nova', self.refused(
+            options=['--nova', empty]))
+
+    def test_write_that_fails(self):
+        self.useFixture(fixtures.MockPatch(
+            'pathlib.Path.write_bytes', side_effect=OSError('disk full')))
+        self.assertIn('disk full', self.refused())
+
+    def test_finds_the_installed_nova(self):
+        tree = patch.find()
+        self.assertEqual(importlib.metadata.version('nova'), tree.version)
+        self.assertTrue((tree.root / PATCHED).exists())
+
+    def test_registers_the_objects(self):
+        root = patch.find().root
+        code = ('from nova import objects; objects.register_all(); '
+                'print(objects.Instance.__module__)')
+
+        def registered():
+            # The patched file, and all the others as they are installed.
+            return subprocess.run(
+                [sys.executable, '-c',
+                 'import nova; nova.__path__.insert(0, "%s"); %s' % (
+                     self.root / 'nova', code)],
+                check=True, capture_output=True, text=True).stdout.strip()
+
+        self.assertEqual('nova.objects.instance', registered(), root)
+        run('apply', *self.options)
+        self.assertEqual('nova_meta.objects.instance', registered())
