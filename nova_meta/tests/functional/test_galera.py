@@ -13,6 +13,7 @@
 """A Galera cluster that is written through all its nodes."""
 
 import contextlib
+import itertools
 import time
 from unittest import mock
 
@@ -28,6 +29,7 @@ from nova_meta.storm import host
 from nova_meta.storm import workload
 from nova_meta.tests.functional import base
 from nova_meta.tests.functional import test_faults
+from nova_meta.tests.functional import test_objects
 from nova_meta.tests.functional import test_storm
 
 
@@ -249,6 +251,21 @@ class GaleraStormTestCase(test_storm.StormTests, GaleraTestCase):
         found = [self.rows(node=node)
                  for node in range(len(self.cluster.nodes))]
         self.assertEqual([found[0]] * len(found), found)
+
+
+class GaleraSaverTestCase(test_objects.SaverStormTests,
+                          test_objects.ObjectTestCase, GaleraTestCase):
+    """Services save a server through one node after the other."""
+
+    servers_made = 3
+    VALUES = test_objects.SaverStormTests.VALUES[:4]
+
+    def setUp(self):
+        self._nodes = itertools.cycle(range(len(self.cluster.nodes)))
+        super().setUp()
+
+    def context(self, *args, **kwargs):
+        return super().context(*args, **{'node': next(self._nodes), **kwargs})
 
 
 class GaleraFaultTestCase(test_faults.Faults, GaleraTestCase):
