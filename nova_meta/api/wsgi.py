@@ -39,14 +39,17 @@ class Resource(wsgi.Resource):
         condition = etag.Condition.of(etag.of(action_args.get('id')),
                                       request.headers.get('If-Match'),
                                       request.headers.get('If-None-Match'))
-        request.environ['nova.context'].condition = condition
+        context = request.environ['nova.context']
+        context.condition, context.written = condition, None
         try:
             answer = super().dispatch(method, request, action_args)
         except exception.PreconditionFailed as error:
             raise precondition_failed(error.kwargs['etag'])
         if type(answer) is not dict:
             return answer
-        tag = condition.tag(pairs_of(answer))
+        # The answer to a change may have no more than what was asked for.
+        tag = condition.tag(pairs_of(answer) if context.written is None
+                            else context.written)
         if request.method == 'GET':
             if not condition.matches(tag):
                 raise precondition_failed(tag)

@@ -144,22 +144,8 @@ class API(compute_api.API):
         self._change(context, instance, decide, repeatable=False)
 
     def _change(self, context, instance, decide, repeatable=True):
-        condition = getattr(context, 'condition', None)
-
-        def conditional(server, current):
-            # Last: whatever else forbids the change is told first.
-            after = decide(server, dict(current))
-            if condition:
-                tag = condition.tag(current)
-                if not condition.holds(tag):
-                    raise exception.PreconditionFailed(etag=tag)
-            return after
-
-        # Made again, a change with a condition would find that false, because
-        # of itself.
-        done = db_api.instance_metadata_swap(
-            context, instance.uuid, conditional,
-            repeatable=repeatable and not condition)
+        done = db_api.instance_metadata_swap(context, instance.uuid, decide,
+                                             repeatable)
         instance.metadata = done.after
         instance.obj_reset_changes(['metadata'])
         if done.before != done.after:

@@ -14,10 +14,13 @@
 
 import functools
 
+from oslo_db import exception as db_exc
+
 from nova_meta import conf
 from nova_meta.db import galera
 from nova_meta.db import retry
 from nova_meta.db import swap
+from nova_meta import exception
 
 CONF = conf.CONF
 
@@ -26,7 +29,10 @@ def run(writer, context, identity, work, repeatable, what):
     """Run a transaction of its own until it meets no conflict.
 
     :param writer: of an enginefacade transaction context manager
-    :param context: a request context; has the session while work is done
+    :param context: a request context; has the session while work is done. It
+        may have a ``condition``, a :class:`nova_meta.etag.Condition`, that has
+        to hold for the map that was read, after all other decisions. It gets
+        the map that was written last as ``written``.
     :param identity: which parent, see :func:`nova_meta.db.swap.swap`
     :param work: called with a function that takes a binding and a decision and
         returns a :class:`nova_meta.db.swap.Swap`. It may be called several
@@ -36,6 +42,7 @@ def run(writer, context, identity, work, repeatable, what):
     :param what: names in the log what is changed
     :returns: what it returns
     :raises: ParentNotFound
+    :raises: PreconditionFailed if the condition does not hold
     :raises: RetriesExhausted if the retry budget is spent
     """
     transaction = _Transaction(writer, context, identity, work, repeatable)
@@ -50,8 +57,11 @@ class _Transaction:
         self._context = context
         self._identity = identity
         self._work = work
-        self._repeatable = repeatable
-        self._behind = self._committing = False
+        self._condition = getattr(context, 'condition', None)
+        # Made again, a change with a condition would find that false, because
+        # of itself.
+        self._repeatable = repeatable and not self._condition
+        self._behind = self._committing = self._duplicate = False
 
     def attempt(self):
         try:
@@ -78,11 +88,31 @@ class _Transaction:
         return done
 
     def _change(self, connection, binding, decide):
+        if self._condition:
+            decide = _conditional(self._condition, decide)
         if not self._behind:
             decide = galera.wary(connection, decide)
-        return swap.swap(connection, binding, self._identity, decide)
+        done = swap.swap(connection, binding, self._identity, decide)
+        self._context.written = done.after
+        return done
 
     def may_retry(self, exc):
         if retry.is_connection_lost(exc):
             return self._repeatable or not self._committing
+        if isinstance(exc, db_exc.DBDuplicateEntry) and not self._duplicate:
+            # Somebody takes no lock: Nova without nova-meta. Fresh reads show
+            # the row, unless the database takes two keys for one.
+            self._duplicate = True
+            return True
         return retry.is_conflict(exc)
+
+
+def _conditional(condition, decide):
+    def decide_if_it_holds(parent, current):
+        after = decide(parent, dict(current))
+        tag = condition.tag(current)
+        if not condition.holds(tag):
+            raise exception.PreconditionFailed(etag=tag)
+        return after
+
+    return decide_if_it_holds
