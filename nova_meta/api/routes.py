@@ -14,18 +14,21 @@
 
 from nova.api.openstack.compute import routes
 
+from nova_meta.api import flavors_extraspecs
 from nova_meta.api import server_metadata
 from nova_meta.api import wsgi
 
 # Upstream's controller factories, by the classes that take their place.
 REPLACED = {
+    routes.flavor_extraspec_controller:
+        flavors_extraspecs.FlavorExtraSpecsController,
     routes.server_metadata_controller:
         server_metadata.ServerMetadataController,
 }
 
 
 class APIRouter(routes.APIRouterV21):
-    """Upstream's router with the server metadata routes replaced."""
+    """Upstream's router with the routes of these controllers replaced."""
 
     def __init__(self, custom_routes=None):
         super().__init__(custom_routes)

@@ -24,5 +24,6 @@ from nova_meta import release
 LOG = logging.getLogger(__name__)
 
 release.check()
+__import__('nova_meta.objects.flavor')
 __import__('nova_meta.objects.instance')
 LOG.info('The objects of nova-meta are active in this process.')

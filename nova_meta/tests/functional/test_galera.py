@@ -17,6 +17,8 @@ import itertools
 import time
 from unittest import mock
 
+import sqlalchemy as sa
+
 from nova_meta.db import api as db_api
 from nova_meta.db import galera as db_galera
 from nova_meta.db import swap
@@ -29,6 +31,7 @@ from nova_meta.storm import host
 from nova_meta.storm import workload
 from nova_meta.tests.functional import base
 from nova_meta.tests.functional import test_faults
+from nova_meta.tests.functional import test_flavors
 from nova_meta.tests.functional import test_objects
 from nova_meta.tests.functional import test_storm
 
@@ -266,6 +269,22 @@ class GaleraSaverTestCase(test_objects.SaverStormTests,
 
     def context(self, *args, **kwargs):
         return super().context(*args, **{'node': next(self._nodes), **kwargs})
+
+
+class GaleraFlavorTestCase(test_flavors.StormTests,
+                           test_flavors.FlavorTestCase, GaleraTestCase):
+    """Clients change extra specs through one node after the other."""
+
+    servers_made = 3
+    engine_options = {'connect_args': {
+        'init_command': 'SET SESSION wsrep_sync_wait = 15'}}
+
+    def new_flavor(self, **specs):
+        super().new_flavor(**specs)
+        # All nodes have to know it before anybody asks them for it.
+        for database in self.host.databases:
+            with database.connect() as connection:
+                connection.execute(sa.text('SELECT 1'))
 
 
 class GaleraFaultTestCase(test_faults.Faults, GaleraTestCase):

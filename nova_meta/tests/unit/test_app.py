@@ -21,6 +21,7 @@ from nova import test
 import testtools
 
 from nova_meta.api import app
+from nova_meta.api import flavors_extraspecs
 from nova_meta.api import routes
 from nova_meta.api import server_metadata
 from nova_meta import exception
@@ -91,11 +92,20 @@ class RoutesTestCase(test.NoDBTestCase):
                         method, f'{prefix}/servers/some-id/metadata{path}'),
                     server_metadata.ServerMetadataController)
 
+    def test_extra_specs_are_ours(self):
+        for method, path in (('GET', ''), ('POST', ''), ('GET', '/k'),
+                             ('PUT', '/k'), ('DELETE', '/k')):
+            self.assertIsInstance(
+                self.controller(
+                    method, f'/flavors/some-id/os-extra_specs{path}'),
+                flavors_extraspecs.FlavorExtraSpecsController)
+
     def test_everything_else_is_upstreams(self):
         for method, path in (('GET', '/servers'), ('POST', '/servers'),
                              ('GET', '/servers/some-id'),
                              ('GET', '/images/some-id/metadata'),
-                             ('GET', '/servers/some-id/tags')):
+                             ('GET', '/servers/some-id/tags'),
+                             ('GET', '/flavors/some-id')):
             self.assertEqual(
                 'nova', type(self.controller(method, path))
                 .__module__.split('.')[0])

@@ -25,18 +25,23 @@ import unittest
 
 import fixtures
 from nova.objects import base as objects_base
+from nova.objects import flavor as upstream_flavor
 from nova.objects import instance as upstream_instance
 from nova.tests import fixtures as nova_fixtures
 import testtools
 
 from nova_meta.compute import api as compute
 from nova_meta.db import api as db_api
+from nova_meta.objects import flavor
 from nova_meta.objects import instance
 
 LIST = pathlib.Path(__file__).with_name('not_applicable.txt')
 
 UPSTREAM_FACTORY = 'nova.api.openstack.compute:APIRouterV21.factory'
 FACTORY = 'nova_meta.api.app:factory'
+
+OBJECTS = flavor.Flavor, instance.Instance
+UPSTREAM_OBJECTS = upstream_flavor.Flavor, upstream_instance.Instance
 
 
 def not_applicable():
@@ -94,17 +99,20 @@ class Adapted:
 class Objects(fixtures.Fixture):
     """nova-meta's objects in place of upstream's.
 
-    :param instance: or this class of servers
+    :param classes: or these
     """
 
-    def __init__(self, instance=instance.Instance):
+    def __init__(self, classes=OBJECTS):
         super().__init__()
-        self._instance = instance
+        self._classes = classes
 
     def _setUp(self):
-        register = objects_base.NovaObjectRegistry.register
-        register(self._instance)
-        self.addCleanup(register, upstream_instance.Instance)
+        self._register(self._classes)
+        self.addCleanup(self._register, UPSTREAM_OBJECTS)
+
+    def _register(self, classes):
+        for each in classes:
+            objects_base.NovaObjectRegistry.register(each)
 
 
 class ComputeAPI(fixtures.Fixture):

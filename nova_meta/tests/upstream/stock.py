@@ -18,7 +18,6 @@ documentation and not installed.
 
 import copy
 
-from nova.objects import instance
 from nova.tests.functional.notification_sample_tests import (
     test_instance as test_notifications)
 import testtools
@@ -66,7 +65,7 @@ def notifications(name):
 class _Recorder(NotificationTests):
 
     def setUp(self):
-        self.useFixture(adapter.Objects(instance.Instance))
+        self.useFixture(adapter.Objects(adapter.UPSTREAM_OBJECTS))
         self.useFixture(adapter.PasteConfig(adapter.UPSTREAM_FACTORY))
         super().setUp()
 
