@@ -12,13 +12,15 @@
 
 """Patch the installed Nova, or take the patch out again.
 
-A patch of :data:`nova_meta.patches` is applied exactly or not at all: with no
-line of context missing, and no other place than one that it fits.
+A patch is applied exactly or not at all: with no line of context missing, and
+in the one place that it fits.
 """
 
 import argparse
+import contextlib
 import importlib.metadata
 import importlib.util
+import os
 import pathlib
 import re
 import shutil
@@ -77,6 +79,8 @@ def read(path):
     """Read a patch as ``git format-patch`` writes it."""
     header, hunk = re.split(rb'^@@ .* @@.*\n', path.read_bytes(),
                             flags=re.MULTILINE)
+    # What follows is the version of git.
+    hunk = re.sub(rb'^-- \n.*', b'', hunk, flags=re.MULTILINE | re.DOTALL)
     lines = hunk.splitlines(keepends=True)
     return Patch(
         path=re.search(rb'^\+\+\+ b/(.+)$', header, re.MULTILINE)[1].decode(),
@@ -97,7 +101,7 @@ class Tree:
         self.version = version
         try:
             self.series = release.SERIES[int(version.split('.')[0])]
-        except KeyError:
+        except (KeyError, ValueError):
             raise PatchError(
                 f'There are patches for Nova {min(release.SERIES)} to '
                 f'{max(release.SERIES)}, and this is {version}.') from None
@@ -135,29 +139,52 @@ class Tree:
             changed then
         """
         state = self.state()
-        changed = []
+        changed = {}
         for patch, path in self.patches():
             if state[path] != wanted:
                 old, new = patch.old, patch.new
-                _write(path, path.read_bytes().replace(
-                    *((old, new) if wanted else (new, old))))
-                changed.append(path)
-        return changed
+                changed[path] = path.read_bytes().replace(
+                    *((old, new) if wanted else (new, old)))
+        _write(changed)
+        return list(changed)
 
 
-def _write(path, content):
+def _write(contents):
+    """Write all files, or none.
+
+    :param contents: a dict of paths to bytes
+    :raises: PatchError
+    """
+    before = {path: path.read_bytes() for path in contents}
+    try:
+        for path, content in contents.items():
+            _replace(path, content)
+    except BaseException as exc:
+        for path, content in before.items():
+            if path.read_bytes() != content:
+                _replace(path, content)
+        if isinstance(exc, OSError):
+            raise PatchError(f'{path}: {exc}') from None
+        raise
+
+
+def _replace(path, content):
     # Whoever reads it meanwhile, or after a crash, finds the one or the other.
     path = path.resolve()
     beside = path.with_name(f'{path.name}.nova-meta')
     try:
-        beside.write_bytes(content)
-        shutil.copymode(path, beside)
+        with beside.open('wb') as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
         stat = path.stat()
+        shutil.copystat(path, beside)
+        os.utime(beside)
         shutil.chown(beside, stat.st_uid, stat.st_gid)
         beside.replace(path)
-    except OSError as exc:
-        beside.unlink(missing_ok=True)
-        raise PatchError(f'{path}: {exc}') from None
+    finally:
+        with contextlib.suppress(OSError):
+            beside.unlink()
 
 
 def find(nova=None, api_paste=None):
@@ -166,32 +193,39 @@ def find(nova=None, api_paste=None):
     :param nova: the directory that has the package ``nova``; by default the
         one that Python would import here
     :param api_paste: the api-paste.ini that it reads; by default the one in
-        /etc/nova, or else the one that was installed with it, if any
+        /etc/nova if ``nova`` is not given, or else the one that was installed
+        with it, if any. False for none.
     :returns: a :class:`Tree`
     :raises: PatchError
     """
-    if nova is None:
+    if nova is not None:
+        root = pathlib.Path(nova)
+        if not _distribution('nova-meta', root):
+            raise PatchError(f'nova-meta is not installed in {root}: services '
+                             'that are patched would not start.')
+    else:
         spec = importlib.util.find_spec('nova')
-        if spec is None:
+        if spec is None or spec.origin is None:
             raise PatchError('There is no Nova in this Python environment; '
                              'name the directory with --nova.')
         root = pathlib.Path(spec.origin).parent.parent
-        found = importlib.metadata.distributions(name='nova')
-    else:
-        root = pathlib.Path(nova)
-        found = importlib.metadata.distributions(name='nova', path=[nova])
-    distribution = next(iter(found), None)
+    distribution = _distribution('nova', root)
     if distribution is None or not (root / 'nova').is_dir():
         raise PatchError(f'There is no installed Nova in {root}. (The patches '
                          f'in {PATCHES} are made for "git am", too.)')
     if api_paste is None:
-        shipped = [file.locate() for file in distribution.files or ()
-                   if file.match(API_PASTE)]
-        api_paste = next((path for path in [pathlib.Path('/', API_PASTE),
-                                            *map(pathlib.Path, shipped)]
-                          if path.exists()), None)
+        found = [pathlib.Path(file.locate()).resolve()
+                 for file in distribution.files or () if file.match(API_PASTE)]
+        if nova is None:
+            found.insert(0, pathlib.Path('/', API_PASTE))
+        api_paste = next((path for path in found if path.exists()), None)
     return Tree(root, distribution.version,
-                api_paste and pathlib.Path(api_paste))
+                pathlib.Path(api_paste) if api_paste else None)
+
+
+def _distribution(name, root):
+    return next(iter(importlib.metadata.distributions(
+        name=name, path=[str(root)])), None)
 
 
 def parse(argv):
@@ -206,7 +240,11 @@ def parse(argv):
     parser.add_argument(
         '--api-paste', metavar='FILE',
         help='the api-paste.ini that nova-api reads; by default '
-             f'/{API_PASTE}, or else the one that was installed with Nova')
+             f'/{API_PASTE}, unless --nova is given, or else the one that was '
+             'installed with Nova')
+    parser.add_argument(
+        '--no-api-paste', dest='api_paste', action='store_false',
+        help='leave api-paste.ini alone')
     return parser.parse_args(argv)
 
 

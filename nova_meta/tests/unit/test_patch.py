@@ -24,6 +24,7 @@ import pathlib
 import shutil
 import subprocess
 import sys
+from unittest import mock
 import zipfile
 
 import fixtures
@@ -74,12 +75,16 @@ class TreeTestCase(testtools.TestCase):
                       f'{major}')
         else:
             self.skipTest(f'Nova {major} is not here')
+        installed = self.root / 'nova_meta-1.dist-info' / 'METADATA'
+        installed.parent.mkdir()
+        installed.write_text('Name: nova-meta\nVersion: 1\n')
         self.api_paste, = self.root.rglob('api-paste.ini')
         self.options = '--nova', self.root, '--api-paste', self.api_paste
 
     def copy_installed(self):
         for file in importlib.metadata.files('nova'):
-            if '.dist-info/' in str(file) or str(file) == PATCHED:
+            if str(file).startswith('nova/objects/') or (
+                    '.dist-info/' in str(file)):
                 target = self.root / file
             elif file.name == 'api-paste.ini':
                 target = self.root / file.name
@@ -244,15 +249,56 @@ class InstalledTestCase(TreeTestCase):
         run('apply', *self.options)
         self.assertEqual(patched, content(self.root))
 
+    def test_api_paste_that_is_changed_by_hand(self):
+        self.edit(self.api_paste, '/: meta', '/mine: meta')
+        self.edit(self.api_paste,
+                  'nova.api.openstack.compute:APIRouterV21.factory',
+                  'nova_meta.api.app:factory')
+        before = self.api_paste.read_bytes()
+        self.assertEqual(0, run('apply', *self.options)[0])
+        self.assertEqual(before, self.api_paste.read_bytes())
+
+    def test_no_api_paste(self):
+        before = self.api_paste.read_bytes()
+        options = '--nova', self.root, '--no-api-paste'
+        self.assertEqual(0, run('apply', *options)[0])
+        self.assertEqual(before, self.api_paste.read_bytes())
+        self.assertEqual(0, run('check', *options)[0])
+
+    def test_another_nova_leaves_this_ones_api_paste_alone(self):
+        tree = patch.find(str(self.root))
+        self.assertNotEqual(pathlib.Path('/', patch.API_PASTE), tree.api_paste)
+
     def test_no_nova(self):
-        empty = self.useFixture(fixtures.TempDir()).path
-        self.assertIn('no installed Nova', self.refused(
-            options=['--nova', empty]))
+        shutil.rmtree(self.root / 'nova')
+        self.assertIn('no installed Nova', self.refused())
+
+    def test_no_nova_meta(self):
+        shutil.rmtree(self.root / 'nova_meta-1.dist-info')
+        self.assertIn('nova-meta is not installed', self.refused())
 
     def test_write_that_fails(self):
-        self.useFixture(fixtures.MockPatch(
-            'pathlib.Path.write_bytes', side_effect=OSError('disk full')))
-        self.assertIn('disk full', self.refused())
+        # Of the first file, and of the second.
+        replace = pathlib.Path.replace
+        for number in range(2):
+            calls = []
+
+            def fail(path, target):
+                calls.append(target)
+                if len(calls) == number + 1:
+                    raise OSError('busy')
+                return replace(path, target)
+
+            with mock.patch('pathlib.Path.replace', fail):
+                self.assertIn('busy', self.refused())
+            self.assertIn(str(self.api_paste if number else PATCHED),
+                          str(calls[number]))
+
+    def test_patch_with_a_signature(self):
+        path, = (patch.PATCHES / '2026.2').glob('0001*')
+        signed = self.root / path.name
+        signed.write_bytes(path.read_bytes() + b'-- \n2.39.5\n\n')
+        self.assertEqual(patch.read(path), patch.read(signed))
 
     def test_finds_the_installed_nova(self):
         tree = patch.find()
