@@ -23,8 +23,8 @@ class MetadataItemNotFound(exception.NotFound):
 
 class MetadataUpdateConflict(exception.NovaException):
     msg_fmt = _("The metadata of server %(instance_uuid)s is being changed "
-                "by too many requests at once. This request has changed "
-                "nothing and may be sent again.")
+                "by too many others at once. It was not changed, and the "
+                "same may be tried again.")
     code = 409
 
 

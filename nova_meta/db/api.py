@@ -12,8 +12,7 @@
 
 """Drop-in for functions of nova.db.main.api that write the maps of a server.
 
-Same names, same arguments, and the context's cell is honoured. What differs is
-told in each function.
+The context's cell is honoured. What differs is told in each function.
 """
 
 import inspect
@@ -132,6 +131,7 @@ def instance_update_and_get_original(context, instance_uuid, values,
     :param columns_to_join: as upstream's
     :returns: a tuple of the server before, with the new maps already, and
         after
+    :raises: DBNotAllowed in a process that is to have no database
     :raises: InstanceNotFound, UnexpectedTaskStateError,
         UnexpectedDeletingTaskStateError, InstanceUpdateConflict as upstream's
     :raises: MetadataUpdateConflict if the retry budget is spent
@@ -146,8 +146,9 @@ def instance_update_and_get_original(context, instance_uuid, values,
     def update(change):
         done = [change(binding, lambda server, current: delta.apply(current))
                 for binding, delta in deltas]
-        # Upstream's UPDATE would set a "now" of its own, and undo the swap.
-        swapped = {'updated_at': each.version for each in done
+        # Upstream's UPDATE would set a "now" of its own, and undo the swap. Of
+        # two swaps the second may have gone back to where the first began.
+        swapped = {'updated_at': each.version for each in reversed(done)
                    if each.before != each.after}
         return _instance_update_and_get_original(
             context, instance_uuid, {**columns, **swapped},
@@ -161,6 +162,7 @@ def instance_update_and_get_original(context, instance_uuid, values,
 
 
 def _transact(context, instance_uuid, work, repeatable):
+    main_db_api._check_db_access()
     writer = main_db_api.get_context_manager(context).writer
     try:
         return transaction.run(writer, context, instance_uuid, work,

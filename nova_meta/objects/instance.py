@@ -13,7 +13,7 @@
 """The server, with its maps saved as differences."""
 
 from nova.api.metadata import password
-from nova.notifications import base as notifications
+from nova import notifications
 from nova.objects import base
 from nova.objects import fields
 from nova.objects import instance
@@ -68,8 +68,9 @@ class Instance(instance.Instance):
 
     def obj_to_primitive(self, *args, **kwargs):
         primitive = super().obj_to_primitive(*args, **kwargs)
-        bases = {name: self._base_of(name)
-                 for name in self._based & self.obj_what_changed()}
+        bases = {name: dict(self._base_of(name))
+                 for name in self.obj_what_changed().intersection(MAPS)
+                 if self._base_of(name) is not None}
         if bases:
             primitive[BASE] = bases
         return primitive
@@ -86,13 +87,21 @@ class Instance(instance.Instance):
         return self
 
     def _base_of(self, name):
-        return getattr(self, f'_orig_{name}')
+        """Return what was read of a map, or None if that is not known."""
+        base = getattr(self, f'_orig_{name}')
+        if name not in self._based:
+            return None
+        # After a remote call all is reset, and then what is still changed is
+        # named again: it has become its own base.
+        if name in self._changed_fields and base == getattr(self, name):
+            return None
+        return base
 
     def _delta(self, name):
-        mine = getattr(self, name)
-        if name not in self._based:
+        mine, read = getattr(self, name), self._base_of(name)
+        if read is None:
             return delta.replace(mine)
-        return delta.difference(self._base_of(name), mine, PASSWORD)
+        return delta.difference(read, mine, PASSWORD)
 
     @base.remotable
     def save(self, expected_vm_state=None,

@@ -100,6 +100,12 @@ class ObjectTestCase(base.DatabaseTestCase):
         self.conductor = self.useFixture(
             Conductor(self.host.url('cell1'))).api
         self.register(instance.Instance)
+        # The metadata service is one of the cell.
+        self.useFixture(fixtures.MockPatch('nova.context.get_admin_context',
+                                           self.context))
+        cfg.CONF.set_override('local_metadata_per_cell', True, 'api')
+        self.addCleanup(cfg.CONF.clear_override, 'local_metadata_per_cell',
+                        'api')
 
     def register(self, cls):
         """Have a class of servers in this process, and so in the conductor."""
@@ -179,13 +185,9 @@ class Losses:
 
     def post_password(self, server, text='sesame'):
         # It reads the server for itself.
-        request = webob.Request.blank('/', method='POST', body=text.encode())
-        with mock.patch('nova.context.get_admin_context', self.context):
-            cfg.CONF.set_override('local_metadata_per_cell', True, 'api')
-            self.addCleanup(cfg.CONF.clear_override,
-                            'local_metadata_per_cell', 'api')
-            password.handle_password(request, mock.Mock(
-                password=None, uuid=server.uuid))
+        password.handle_password(
+            webob.Request.blank('/', method='POST', body=text.encode()),
+            mock.Mock(password=None, uuid=server.uuid))
 
     def allocate_network(self, server):
         self.save(server, network_allocated='True')
@@ -488,15 +490,17 @@ class SaveTests:
     def test_version_differs(self):
         # Else two nodes of a Galera cluster would not notice each other.
         server = self.load()
-        for number in range(3):
+        for number in range(6):
             before = self.version()
+            if number % 2:
+                server.metadata['a'] = str(number)
             self.save(server, a=str(number))
             self.assertNotEqual(before, self.version())
 
     def test_notified_once(self):
         server = self.load()
         server.vm_state = vm_states.STOPPED
-        with mock.patch('nova.notifications.base.send_update') as send:
+        with mock.patch('nova.notifications.send_update') as send:
             self.save(server, a='1')
         (context, before, after), = [call.args for call in send.mock_calls]
         self.assertEqual(vm_states.ACTIVE, before['vm_state'])
@@ -556,6 +560,20 @@ class SaveTests:
                     deleted=0))
         self.save(self.load(), a='1')
         self.assertEqual([('a', '1'), ('k', '2')], self.system_metadata())
+
+    def test_no_database_in_nova_compute(self):
+        server = self.load()
+        with mock.patch.object(main_db_api, 'DISABLE_DB_ACCESS', True):
+            self.assertRaises(nova_exception.DBNotAllowed, self.save, server,
+                              a='1')
+
+    def test_map_that_is_still_changed_after_a_remote_call(self):
+        self.add_rows(('m', '1'))
+        server = self.load(remote=True)
+        server.system_metadata['a'] = '1'
+        server.delete_metadata_key('m')
+        server.save()
+        self.assertEqual([('a', '1')], self.system_metadata())
 
     def test_clone(self):
         self.save(self.load(), a='1')
