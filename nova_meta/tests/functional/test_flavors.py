@@ -368,7 +368,8 @@ class StormTests(Clients):
         self.serve(host.NOVA_META)
         seen = self.create({'a': '1'})[1]['ETag']
         statuses = [status for status, *_ in self.at_once(
-            lambda me: self.create({'a': str(me)}, **{'If-Match': seen}))]
+            lambda me: self.create({'a': f'of {me}'},
+                                   **{'If-Match': seen}))]
         self.assertEqual([200] + [412] * (self.WRITERS - 1), sorted(statuses))
 
 
