@@ -53,6 +53,8 @@ class FactoryTestCase(testtools.TestCase):
     def start(self, factory):
         return subprocess.run(
             [sys.executable, '-c', f"""
+# First, as nova-api does: it chooses how threads work.
+import nova.api.openstack
 from nova import config, objects
 from nova_meta.api import app
 objects.register_all()
