@@ -16,7 +16,9 @@ A test that is to run on every database is written once, in a class that is no
 test case, and inherited by one class for each database.
 """
 
+import atexit
 import contextlib
+import functools
 import os
 import threading
 from unittest import mock
@@ -41,6 +43,8 @@ INSTANCES = sa.table(
     'instances', *map(sa.column, ('id', 'uuid', 'deleted', 'vm_state')),
     sa.column('updated_at', sa.DateTime))
 
+# More than all tests on one database use.
+SHARED_SERVERS = 300
 # Seconds that something may take which does happen.
 PATIENCE = 60
 # Seconds for something to happen that must not.
@@ -73,7 +77,11 @@ class Database:
         """Return the URL of the server, or None for SQLite."""
         if self.missing:
             raise AssertionError(f'{self.missing} is not set')
-        return self.server and os.environ[servers.url_variable(self.server)]
+        if self.server is None:
+            return None
+        url = sa.make_url(os.environ[servers.url_variable(self.server)])
+        return url.update_query_dict(self.query).render_as_string(
+            hide_password=False)
 
 
 SQLITE = Database(impatient={'timeout': '0.2'})
@@ -89,19 +97,38 @@ POSTGRESQL = Database('postgresql', impatient={
     'options': '-c lock_timeout=200'})
 
 
+@functools.cache
+def shared_host(url):
+    """Return what most test cases of this process share.
+
+    :returns: a :class:`host.Host`, and an iterator of the servers that no test
+        has used
+    """
+    shared = host.Host(url, SHARED_SERVERS)
+    atexit.register(shared.close)
+    shared.__enter__()
+    return shared, iter(shared.servers)
+
+
 class DatabaseTestCase(testtools.TestCase):
     """Has servers in a database, and contexts that are targeted there."""
 
     database = SQLITE
-    servers_made = 60
+    # Of a private Nova that this class does not share; None if it does.
+    servers_made = None
     nova_options = {}
+    processes = 2
 
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.host = cls.enterClassContext(host.Host(
-            cls.database_url(), cls.servers_made, cls.nova_options))
-        cls.unused = iter(cls.host.servers)
+        url = cls.database_url()
+        if cls.servers_made is None:
+            cls.host, cls.unused = shared_host(url)
+        else:
+            cls.host = cls.enterClassContext(host.Host(
+                url, cls.servers_made, cls.nova_options))
+            cls.unused = iter(cls.host.servers)
 
     @classmethod
     def database_url(cls):
@@ -133,6 +160,16 @@ class DatabaseTestCase(testtools.TestCase):
         self.addCleanup(cfg.CONF.reset)
         objects.register_all()
         self.server = next(self.unused)
+
+    def serve(self, app_factory):
+        """Serve nova-api; the one of the test before, if it is the same.
+
+        :param app_factory: host.STOCK, host.NOVA_META, or that of a mutant
+        """
+        if getattr(self.host, 'serves', None) != (app_factory, self.processes):
+            self.host.serve(app_factory, self.processes)
+            self.host.serves = app_factory, self.processes
+        self.url = self.host.urls[0]
 
     def flags(self, **kwargs):
         for option, value in kwargs.items():

@@ -34,7 +34,7 @@ GUIDE = pathlib.Path(__file__).parents[3].joinpath(
 
 ROUNDS = int(os.environ.get('NOVA_META_TEST_ROUNDS', 2))
 CLIENTS = 32
-COUNTERS, INCREMENTS = 16, 25
+COUNTERS, INCREMENTS = 8, 4 * ROUNDS
 
 # What is sent, and what is there if it wins, beside the other key.
 CALLS = {
@@ -47,12 +47,6 @@ CALLS = {
 
 
 class ConditionTests:
-
-    servers_made = 6
-
-    def serve(self, app_factory):
-        self.addCleanup(self.host.stop)
-        self.url = self.host.serve(app_factory)
 
     def client(self, **headers):
         return client.Client(self.url, self.server, {

@@ -32,7 +32,6 @@ class Faults:
     """What a test case needs to let servers come to harm."""
 
     servers_made = 4
-    processes = 2
     nova_options = {'quota': {'metadata_items': -1}}
 
     def during_load(self, harm):
@@ -40,8 +39,7 @@ class Faults:
 
         :param harm: called with the number of the round
         """
-        self.addCleanup(self.host.stop)
-        self.host.serve(host.NOVA_META, self.processes)
+        self.serve(host.NOVA_META)
         with load.Load(self.host, self.server) as clients:
             for n in range(ROUNDS):
                 clients.go_on()

@@ -47,7 +47,6 @@ FLAVORS = sa.table('flavors', sa.column('id'),
 class FlavorTestCase(base.DatabaseTestCase):
     """Has flavors in the API database."""
 
-    servers_made = 60
     names = itertools.count()
     engine_options = {}
 
@@ -285,8 +284,7 @@ class Clients:
     WRITERS = 16
 
     def serve(self, app_factory):
-        self.addCleanup(self.host.stop)
-        self.host.serve(app_factory)
+        super().serve(app_factory)
         self.urls = itertools.cycle(self.host.urls)
 
     def request(self, method, path='', body=None, **headers):

@@ -240,7 +240,6 @@ class GaleraStormTestCase(test_storm.StormTests, GaleraTestCase):
     """Clients of three nova-api, each of which has a node of its own."""
 
     servers_made = 4
-    rounds = test_faults.ROUNDS
     workloads = [one for one in workload.WORKLOADS
                  if one.name != 'mixed'] + [workload.MIXED_WRITES]
     processes = 1
@@ -261,7 +260,6 @@ class GaleraSaverTestCase(test_objects.SaverStormTests,
     """Services save a server through one node after the other."""
 
     servers_made = 3
-    VALUES = test_objects.SaverStormTests.VALUES[:4]
 
     def setUp(self):
         self._nodes = itertools.cycle(range(len(self.cluster.nodes)))

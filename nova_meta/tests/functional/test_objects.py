@@ -93,8 +93,6 @@ class Conductor(fixtures.Fixture):
 class ObjectTestCase(base.DatabaseTestCase):
     """Has a conductor, and servers to save."""
 
-    servers_made = 90
-
     def setUp(self):
         super().setUp()
         self.conductor = self.useFixture(
@@ -596,7 +594,7 @@ class SaverStormTests:
 
     SAVERS = 16
     CLIENTS = 4
-    VALUES = [str(number) for number in range(10)]
+    VALUES = [str(number) for number in range(4)]
 
     def storm(self, app_factory):
         """Count what is lost.
@@ -604,8 +602,7 @@ class SaverStormTests:
         :returns: a tuple: how much system_metadata, how much metadata, and
             the errors that savers met
         """
-        self.addCleanup(self.host.stop)
-        url = self.host.serve(app_factory)
+        self.serve(app_factory)
         errors, kept = [], [{}, {}]
         barrier = threading.Barrier(self.SAVERS + self.CLIENTS)
 
@@ -621,7 +618,8 @@ class SaverStormTests:
                     kept[0][key] = value
 
         def client(number):
-            api, key = client_api.Client(url, self.server), f'client_{number}'
+            api = client_api.Client(self.url, self.server)
+            key = f'client_{number}'
             barrier.wait()
             for value in self.VALUES:
                 if api.merge({key: value}).status == 200:

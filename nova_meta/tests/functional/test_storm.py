@@ -16,11 +16,14 @@ Everything that they are told is held against what is in the database. The
 same storms have to show what is wrong with stock Nova, or they prove nothing.
 """
 
+import os
+
 from nova_meta.storm import host
 from nova_meta.storm import judge
 from nova_meta.storm import workload
 from nova_meta.tests.functional import base
 
+ROUNDS = int(os.environ.get('NOVA_META_TEST_ROUNDS', 1))
 # Stock loses in the first round, nearly always.
 MOST_ROUNDS = 5
 
@@ -28,18 +31,11 @@ MOST_ROUNDS = 5
 class Storms:
     """What a test case needs to play storms."""
 
-    servers_made = 3
-    processes = 2
-
     def play(self, one, writers, rounds):
         player = workload.Player(self.host.urls, self.host.database,
                                  self.server)
         return sum((player.play(one, writers) for _ in range(rounds)),
                    judge.Result())
-
-    def serve(self, app_factory):
-        self.addCleanup(self.host.stop)
-        self.host.serve(app_factory, self.processes)
 
     def assertNothingWrong(self, result, what):
         self.assertEqual({}, dict(+result.faults), what)
@@ -49,7 +45,7 @@ class Storms:
 
 class StormTests(Storms):
 
-    rounds = 2
+    rounds = ROUNDS
     workloads = workload.WORKLOADS
 
     def test_nova_meta_with_16_writers(self):
