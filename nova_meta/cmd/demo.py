@@ -24,6 +24,7 @@ from rich import progress
 from nova_meta.storm import host as storm_host
 from nova_meta.storm import judge
 from nova_meta.storm import report
+from nova_meta.storm import target as targets
 from nova_meta.storm import workload
 
 CONTESTANTS = {'stock Nova': storm_host.STOCK,
@@ -32,10 +33,12 @@ CONTESTANTS = {'stock Nova': storm_host.STOCK,
 DESCRIPTION = """\
 Make a private Nova: databases by Nova's own migrations, an ACTIVE server,
 nova-api over HTTP with several processes. Let many clients update the metadata
-of the server at once, first with stock Nova, then with one line of
-api-paste.ini changed. Hold what the clients were told against what is in the
-database, and clean up.
+of the server at once, or the extra specs of a flavor, first with stock Nova,
+then with one line of api-paste.ini changed. Hold what the clients were told
+against what is in the database, and clean up.
 """
+
+OWNERS = {'metadata': 'one server', 'extra-specs': 'one flavor'}
 
 EPILOG = """\
 Exit status: 0 if nova-meta lost nothing, 1 if it did, 2 if the private Nova
@@ -52,14 +55,19 @@ def parse(argv):
         help='SQLAlchemy URL of a MariaDB, MySQL or PostgreSQL server on '
              'which databases may be made and dropped, such as '
              'mysql+pymysql://root@127.0.0.1/; SQLite files if not given')
+    parser.add_argument('--target', choices=sorted(targets.TARGETS),
+                        default='metadata', help='what the clients update')
     parser.add_argument('--writers', type=int, default=16,
                         help='clients at once')
     parser.add_argument('--rounds', type=int, default=2,
                         help='how often each workload is repeated')
     parser.add_argument(
         '--workload', action='append', metavar='NAME',
-        choices=[one.name for one in workload.WORKLOADS],
-        help='only this one, may be repeated: %(choices)s')
+        choices=sorted({one.name for target in targets.TARGETS.values()
+                        for one in workload.of(target)}),
+        help='only this one, may be repeated: %(choices)s; those that replace '
+             'a map or fill a quota are of metadata, "count" is of '
+             'extra-specs')
     parser.add_argument('--processes', type=int, default=2,
                         help='worker processes of nova-api')
     parser.add_argument('--threads', type=int, default=8,
@@ -90,7 +98,8 @@ def main(argv=None):
     totals = {name: sum(by_workload.values(), judge.Result())
               for name, by_workload in results.items()}
     out.print(report.verdict(
-        f'{options.writers} writers, one server, {database(options)}',
+        f'{options.writers} writers, {OWNERS[options.target]}, '
+        f'{database(options)}',
         totals))
     if options.json:
         write_json(options, results, totals)
@@ -110,7 +119,8 @@ def run(options, out):
 
     :returns: {contestant: {workload: :class:`judge.Result`}}
     """
-    workloads = [one for one in workload.WORKLOADS
+    target = targets.TARGETS[options.target]
+    workloads = [one for one in workload.of(target)
                  if not options.workload or one.name in options.workload]
     version = importlib.metadata.version('nova')
     results = {}
@@ -123,8 +133,7 @@ def run(options, out):
                 task = shown.add_task(f'{name}: starting nova-api',
                                       total=len(workloads) * options.rounds)
                 host.serve(app_factory, options.processes, options.threads)
-                player = workload.Player(host.urls, host.database,
-                                         host.servers[0])
+                player = workload.Player(host, host.names(target)[0], target)
                 results[name] = {}
                 for one in workloads:
                     shown.update(task, description=f'{name}: {one.name}')
@@ -149,6 +158,7 @@ def write_json(options, results, totals):
     figures = {
         'nova': importlib.metadata.version('nova'),
         'database': database(options),
+        'target': options.target,
         'writers': options.writers,
         'rounds': options.rounds,
         'results': {name: {

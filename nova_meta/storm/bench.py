@@ -12,6 +12,8 @@
 
 """How fast nova-meta is, as ratios to stock Nova in the same run.
 
+With the metadata of servers, or the extra specs of a flavor.
+
 Both serve at the same time, each with databases of its own on one server, and
 take turns. With them runs the bare driver, which only commits the rows that
 the requests leave behind.
@@ -20,6 +22,7 @@ the requests leave behind.
 import argparse
 import concurrent.futures
 import contextlib
+import datetime
 import itertools
 import json
 import statistics
@@ -31,9 +34,8 @@ from rich import console
 from rich import table
 import sqlalchemy as sa
 
-from nova_meta.storm import client
 from nova_meta.storm import host as storm_host
-from nova_meta.storm import workload
+from nova_meta.storm import target as targets
 
 CONTESTANTS = {'stock': storm_host.STOCK, 'nova-meta': storm_host.NOVA_META}
 DRIVER = 'driver'
@@ -55,29 +57,39 @@ CALLS = {
     'DELETE': lambda one, n: one.delete(f'key {n}'),
 }
 
-INSTANCES = sa.table('instances', sa.column('uuid'), sa.column('updated_at'))
-
 
 class Bench:
-    """Two Novas and the means to measure them."""
+    """Two Novas and the means to measure them.
 
-    def __init__(self, hosts, out):
+    :param hosts: {contestant: :class:`nova_meta.storm.host.Host`}
+    :param key: which of :data:`nova_meta.storm.target.TARGETS` is written
+    """
+
+    def __init__(self, hosts, key, out):
         self.hosts = hosts
+        self.key = key
+        self.target = targets.TARGETS[key]
         self.out = out
         self._turn = itertools.count()
 
-    def client(self, name, server=0):
+    def client(self, name, owner=0):
         host = self.hosts[name]
-        return client.Client(self.next_of(host.urls), host.servers[server])
+        return self.target.client(self.next_of(host.urls),
+                                  host.names(self.target)[owner])
+
+    def begin(self, name):
+        """Begin a transaction of the database that is written."""
+        return self.next_of(
+            self.hosts[name].engines[self.target.database]).begin()
 
     def next_of(self, nodes):
         """Take one node after the other, if there are several."""
         return nodes[next(self._turn) % len(nodes)]
 
     def clear(self, name):
-        """Forget all metadata."""
-        with self.hosts[name].database.begin() as connection:
-            connection.execute(sa.delete(workload.TABLE))
+        """Remove all that was written."""
+        with self.begin(name) as connection:
+            self.target.clear(connection)
 
     def latencies(self, turns, requests):
         """Measure single requests, one after the other.
@@ -86,6 +98,8 @@ class Bench:
         """
         medians = {}
         for call, send in CALLS.items():
+            if call == 'PUT' and not hasattr(self.target.client, 'replace'):
+                continue
             seen = {name: [] for name in CONTESTANTS}
             for name in CONTESTANTS:
                 self.clear(name)
@@ -103,7 +117,7 @@ class Bench:
             self.out.print(f'{call}: {medians[call]}')
         return medians
 
-    def rates(self, writers, servers, turns):
+    def rates(self, writers, owners, turns):
         """Measure many writers that each add keys of their own.
 
         :returns: {contestant: {"acknowledged" and "kept": a second}}
@@ -115,51 +129,42 @@ class Bench:
                 storer = 'nova-meta' if name == DRIVER else name
                 self.clear(storer)
                 add = (self.insert if name == DRIVER
-                       else lambda server, key, one=name: self.client(
-                           one, server).merge({key: 'v'}).acknowledged)
+                       else lambda owner, key, one=name: self.client(
+                           one, owner).merge({key: 'v'}).acknowledged)
                 begun = time.monotonic()
-                total['acknowledged'] += self.add_keys(add, writers, servers)
+                total['acknowledged'] += self.add_keys(add, writers, owners)
                 total['seconds'] += time.monotonic() - begun
                 total['kept'] += self.count(storer)
         rates = {name: {what: round(total[what] / total['seconds'], 1)
                         for what in ('acknowledged', 'kept')}
                  for name, total in totals.items()}
-        self.out.print(f'{writers} writers, {servers} servers: {rates}')
+        self.out.print(f'{writers} writers, {owners} maps: {rates}')
         return rates
 
     @staticmethod
-    def add_keys(add, writers, servers):
-        """Call add(server, key) for KEYS keys; return how many it granted."""
+    def add_keys(add, writers, owners):
+        """Call add(owner, key) for KEYS keys; return how many it granted."""
         def writer(me):
-            return sum(add(n % servers, f'{me}.{n}')
+            return sum(add(n % owners, f'{me}.{n}')
                        for n in range(me, KEYS, writers))
 
         with concurrent.futures.ThreadPoolExecutor(writers) as pool:
             return sum(pool.map(writer, range(writers)))
 
-    def insert(self, server, key):
+    def insert(self, owner, key):
         """Add a key with nothing but the driver; True if it was committed."""
-        host = self.hosts['nova-meta']
-        uuid = host.servers[server]
-        now = time.strftime('%Y-%m-%d %H:%M:%S')
+        name = self.hosts['nova-meta'].names(self.target)[owner]
+        now = datetime.datetime.now().replace(microsecond=0)
         with contextlib.suppress(sa.exc.OperationalError):
-            with self.next_of(host.databases).begin() as connection:
-                connection.execute(
-                    sa.update(INSTANCES).where(INSTANCES.c.uuid == uuid)
-                    .values(updated_at=sa.cast(now, sa.DateTime)
-                            if connection.dialect.name == 'postgresql'
-                            else now))
-                connection.execute(sa.insert(workload.TABLE).values(
-                    key=key, value='v', instance_uuid=uuid, deleted=0))
+            with self.begin('nova-meta') as connection:
+                self.target.touch(connection, name, now)
+                self.target.insert(connection, name, [(key, 'v')])
             return True
         return False
 
     def count(self, name):
-        rows = workload.TABLE
-        with self.hosts[name].database.connect() as connection:
-            return len(set(map(tuple, connection.execute(
-                sa.select(rows.c.instance_uuid, rows.c.key)
-                .where(rows.c.deleted == 0)))))
+        with self.begin(name) as connection:
+            return self.target.count(connection)
 
     def statements(self):
         """Count SQL statements.
@@ -170,7 +175,10 @@ class Bench:
         for name, host in self.hosts.items():
             counted = json.loads(subprocess.run(
                 [sys.executable, '-m', 'nova_meta.storm.statements'],
-                input=host.servers[-1], text=True,
+                input=json.dumps({
+                    'target': self.key,
+                    'name': host.names(self.target)[-1],
+                    'database': host.url(self.target.database)}), text=True,
                 env=host.environment(),
                 stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
                 check=True).stdout)
@@ -186,6 +194,8 @@ def parse(argv):
     parser.add_argument('--database', metavar='URL',
                         help='of a server, as for nova-meta-demo; those of '
                              'the nodes of a cluster, with spaces between')
+    parser.add_argument('--target', choices=sorted(targets.TARGETS),
+                        default='metadata', help='what is written')
     parser.add_argument('--turns', type=int, default=4,
                         help='how often the contestants alternate')
     parser.add_argument('--requests', type=int, default=25,
@@ -204,16 +214,19 @@ def main(argv=None):
             options.database, SERVERS, OPTIONS)) for name in CONTESTANTS}
         for name, host in hosts.items():
             host.serve(CONTESTANTS[name], options.processes)
-        bench = Bench(hosts, out)
+        bench = Bench(hosts, options.target, out)
         figures = {
             'database': str(hosts['stock'].database.dialect.name),
+            'target': options.target,
             'statements': bench.statements(),
             'latency ms': bench.latencies(options.turns, options.requests),
             'rates': {
-                f'{writers} writers, {servers} servers': bench.rates(
-                    writers, servers, max(1, options.turns // 2))
-                for writers, servers in ((1, 1), (16, 1), (64, 1),
-                                         (16, SERVERS))},
+                f'{writers} writers, {owners} maps': bench.rates(
+                    writers, owners, max(1, options.turns // 2))
+                for writers, owners in ((1, 1), (16, 1), (64, 1),
+                                        (16, SERVERS))
+                # There is one flavor.
+                if owners <= len(hosts['stock'].names(bench.target))},
         }
     with open(options.json, 'w') as target:
         json.dump(figures, target, indent=2)
@@ -221,7 +234,8 @@ def main(argv=None):
 
 
 def show(figures, out):
-    view = table.Table(title=f'One request at a time, {figures["database"]}',
+    where = f'{figures["target"]}, {figures["database"]}'
+    view = table.Table(title=f'One request at a time: {where}',
                        title_justify='left')
     for column in ('call', 'stock', 'nova-meta', 'ratio'):
         view.add_column(column, justify='right' if view.columns else 'left')
@@ -237,7 +251,7 @@ def show(figures, out):
               for count in (stock, ours)),
             f'{ours["statements"] / stock["statements"]:.2f}')
     out.print(view)
-    view = table.Table(title=f'Keys added a second, {figures["database"]}',
+    view = table.Table(title=f'Keys added a second: {where}',
                        title_justify='left')
     for column in ('', 'stock: acknowledged (kept)', 'nova-meta',
                    'bare driver', 'nova-meta kept / stock acknowledged'):

@@ -10,7 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""An HTTP client of the metadata calls that remembers what it was told."""
+"""HTTP clients of the calls, which remember what they were told."""
 
 import http.client
 import json
@@ -20,6 +20,8 @@ import urllib.parse
 from nova_meta.storm import history
 
 USER, PROJECT = 'a' * 32, 'b' * 32
+# The ID of the flavor that a private Nova has.
+FLAVOR = '1'
 
 HEADERS = {
     'Content-Type': 'application/json',
@@ -32,17 +34,20 @@ TIMEOUT = 120
 
 
 class Client:
-    """One client; one request at a time.
+    """One client of a map; one request at a time.
 
     :param url: the base URL of the compute API
-    :param server: the server's UUID
+    :param name: the ID of what has the map
     :param headers: further headers of each request
     """
 
-    def __init__(self, url, server, headers=None):
-        self.headers = dict(headers or {})
+    # Where it is, and what bodies call all of it and one item.
+    path = whole = item = None
+
+    def __init__(self, url, name, headers=None):
+        self.headers = {**HEADERS, **(headers or {})}
         self._url = urllib.parse.urlsplit(url)
-        self._path = f'{self._url.path}/servers/{server}/metadata'
+        self._path = self._url.path + self.path.format(name)
         self.operations = []
 
     def list(self):
@@ -53,9 +58,6 @@ class Client:
 
     def merge(self, pairs):
         return self._do(history.MERGE, 'POST', pairs=pairs)
-
-    def replace(self, pairs):
-        return self._do(history.REPLACE, 'PUT', pairs=pairs)
 
     def set(self, key, value):
         return self._do(history.SET, 'PUT', key=key, pairs={key: value})
@@ -72,7 +74,7 @@ class Client:
         if key is not None:
             path += '/' + urllib.parse.quote(key, safe='')
         if pairs is not None:
-            body = json.dumps({'metadata' if key is None else 'meta': pairs})
+            body = json.dumps(self._body(key, pairs))
         begun = time.monotonic()
         try:
             status, etag, answer = self._send(method, path, body)
@@ -80,20 +82,56 @@ class Client:
             status, etag, answer = None, None, {}
         operation = history.Operation(
             call=call, key=key, pairs=pairs, status=status,
-            answer=answer.get('metadata', answer.get('meta')),
+            answer=self._pairs(key, answer),
             begun=begun, ended=time.monotonic(), etag=etag)
         self.operations.append(operation)
         return operation
+
+    def _body(self, key, pairs):
+        return {self.whole if key is None else self.item: pairs}
+
+    def _pairs(self, key, answer):
+        return answer.get(self.whole if key is None else self.item)
 
     def _send(self, method, path, body):
         connection = http.client.HTTPConnection(
             self._url.hostname, self._url.port, timeout=TIMEOUT)
         try:
             connection.request(method, path, body=body,
-                               headers={**HEADERS, **self.headers})
+                               headers=self.headers)
             response = connection.getresponse()
             text = response.read()
         finally:
             connection.close()
         return (response.status, response.getheader('ETag'),
                 json.loads(text) if text else {})
+
+
+class MetadataClient(Client):
+    """One client of a server's metadata."""
+
+    path = '/servers/{}/metadata'
+    whole, item = 'metadata', 'meta'
+
+    def replace(self, pairs):
+        return self._do(history.REPLACE, 'PUT', pairs=pairs)
+
+
+class ExtraSpecsClient(Client):
+    """One client of a flavor's extra specs, an administrator."""
+
+    path = '/flavors/{}/os-extra_specs'
+    whole = 'extra_specs'
+
+    def __init__(self, url, name, headers=None):
+        super().__init__(url, name, {'X-Roles': 'admin', **(headers or {})})
+
+    def merge(self, pairs):
+        # The answer has the given specs only.
+        return self._do(history.SET, 'POST', pairs=pairs)
+
+    def _body(self, key, pairs):
+        return pairs if key else super()._body(key, pairs)
+
+    def _pairs(self, key, answer):
+        return answer if key else super()._pairs(key, answer)

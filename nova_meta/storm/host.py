@@ -34,7 +34,9 @@ import uuid
 
 import sqlalchemy as sa
 
+from nova_meta.storm import client
 from nova_meta.storm import servers
+from nova_meta.storm import target as targets
 
 SECTION, OPTION = 'app:osapi_compute_app_v21', 'paste.app_factory'
 STOCK = 'nova.api.openstack.compute:APIRouterV21.factory'
@@ -81,7 +83,10 @@ class Host(contextlib.ExitStack):
         self._urls = {name: self._make_database(name)
                       for name in ('api', 'cell0', 'cell1')}
         self._numbers = range(len(self._nodes) or 1)
-        self.databases = [self._connect(number) for number in self._numbers]
+        self.engines = {
+            name: [self._connect(name, number) for number in self._numbers]
+            for name in ('api', 'cell1')}
+        self.databases = self.engines['cell1']
         self.database = self.databases[0]
         for number in self._numbers:
             self._write_nova_conf(number)
@@ -96,11 +101,11 @@ class Host(contextlib.ExitStack):
         self.callback(self._execute, f'DROP DATABASE {name}')
         return self._nodes[0].set(database=name)
 
-    def _connect(self, number):
-        """Make an engine for cell1, on one of the nodes."""
+    def _connect(self, name, number):
+        """Make an engine for a database, on one of the nodes."""
         # Whoever looks at what the clients have left wants all of it.
         engine = sa.create_engine(
-            self._at('cell1', number), connect_args={} if self._single else {
+            self._at(name, number), connect_args={} if self._single else {
                 'init_command': 'SET SESSION wsrep_sync_wait = 15'})
         self.callback(engine.dispose)
         return engine
@@ -119,6 +124,14 @@ class Host(contextlib.ExitStack):
             raise HostError(f'{self._nodes[0]!r}: {exc.orig}') from None
         finally:
             engine.dispose()
+
+    def names(self, target):
+        """Return the IDs of the servers, or flavors, that there are.
+
+        :param target: a :class:`nova_meta.storm.target.Target`
+        """
+        return (self.servers if target is targets.METADATA
+                else [client.FLAVOR])
 
     def url(self, name, node=0):
         """Return the database URL of 'api', 'cell0' or 'cell1' as text.

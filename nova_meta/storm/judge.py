@@ -14,6 +14,7 @@
 
 import collections
 import dataclasses
+import math
 from typing import NamedTuple
 
 from nova_meta.storm import history
@@ -37,7 +38,7 @@ class Round(NamedTuple):
     initial: dict
     operations: list
     final: dict
-    quota: int
+    quota: float = math.inf
 
 
 @dataclasses.dataclass
@@ -97,20 +98,23 @@ class Result:
 
 
 def own_keys(played):
-    """Every key is written once, by one client only."""
+    """Every key is written by one client only, one request at a time."""
     faults = collections.Counter()
+    possible = collections.defaultdict(lambda: {None}, {
+        key: {value} for key, value in played.initial.items()})
     for op in played.operations:
-        if not op.acknowledged:
-            continue
-        if op.call == history.DELETE:
-            faults['resurrected deletes'] += op.key in played.final
-        else:
-            faults['lost updates'] += (
-                not op.pairs.items() <= played.final.items())
-    kept = {key for op in played.operations for key in op.pairs or [op.key]}
-    faults['lost updates'] += sum(
-        played.final.get(key) != value
-        for key, value in played.initial.items() if key not in kept)
+        for key in op.pairs or [op.key]:
+            after = None if op.call == history.DELETE else op.pairs[key]
+            if op.status == 404:
+                faults['lost updates'] += None not in possible[key]
+            if op.acknowledged or op.status == 404:
+                possible[key] = {after}
+            elif op.unknown:
+                possible[key] |= {after}
+    for key in {*possible, *played.final}:
+        if played.final.get(key) not in possible[key]:
+            faults['resurrected deletes' if possible[key] == {None} else
+                   'lost updates'] += 1
     return faults
 
 

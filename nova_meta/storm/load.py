@@ -22,7 +22,6 @@ import threading
 import time
 
 from nova_meta.storm import client
-from nova_meta.storm import history
 from nova_meta.storm import judge
 
 # How many keys of a client there are at a time.
@@ -80,7 +79,8 @@ class Load:
             # nova-api is being started again.
             time.sleep(PAUSE)
             urls = self._host.urls
-        one = client.Client(urls[me % len(urls)], self._server)
+        one = client.MetadataClient(urls[me % len(urls)],
+                                    self._server)
         done = getattr(one, call)(*arguments)
         self.operations.append(done)
         if not done.acknowledged and done.status != 404:
@@ -105,20 +105,4 @@ class Load:
 
         :returns: a Counter of some of :data:`judge.FAULTS`
         """
-        faults = collections.Counter()
-        possible = collections.defaultdict(lambda: {None})
-        for one in self.operations:
-            key = one.key
-            after = None if one.call == history.DELETE else one.pairs[key]
-            if one.status == 404:
-                faults['lost updates'] += None not in possible[key]
-            if one.acknowledged or one.status == 404:
-                possible[key] = {after}
-            elif one.unknown:
-                possible[key] |= {after}
-        for key in {*possible, *final}:
-            if final.get(key) not in possible[key]:
-                faults['resurrected deletes' if key in final else
-                       'lost updates'] += 1
-        assert set(faults) <= set(judge.FAULTS)
-        return +faults
+        return +judge.own_keys(judge.Round({}, self.operations, final))

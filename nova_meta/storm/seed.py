@@ -75,9 +75,9 @@ def make_servers(context, cell, count):
     :returns: a list of their UUIDs
     """
     flavor = objects.Flavor(
-        context, flavorid='1', name='m1.tiny', memory_mb=512, vcpus=1,
-        root_gb=1, ephemeral_gb=0, swap=0, rxtx_factor=1.0, vcpu_weight=0,
-        disabled=False, is_public=True, extra_specs={})
+        context, flavorid=client.FLAVOR, name='m1.tiny', memory_mb=512,
+        vcpus=1, root_gb=1, ephemeral_gb=0, swap=0, rxtx_factor=1.0,
+        vcpu_weight=0, disabled=False, is_public=True, extra_specs={})
     flavor.create()
     uuids = [uuidutils.generate_uuid() for _ in range(count)]
     with nova_context.target_cell(context, cell) as cell_context:

@@ -105,7 +105,9 @@ class MariaDB(Server):
     def _command(self):
         return [
             _program('mariadbd', '/usr/sbin'), '--no-defaults',
-            f'--datadir={self.path}/data', f'--socket={self.path}/socket',
+            # One that starts removes what others have in a common tmpdir.
+            f'--datadir={self.path}/data', f'--tmpdir={self.path}',
+            f'--socket={self.path}/socket',
             f'--pid-file={self.path}/pid', '--bind-address=127.0.0.1',
             f'--port={self.port}', '--max-connections=500',
             '--character-set-server=utf8mb3', *self._become()]

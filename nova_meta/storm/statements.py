@@ -13,8 +13,9 @@
 """Count the SQL statements and transactions of each call; its own program.
 
 Loads nova-api into its own process, so OS_NOVA_CONFIG_DIR has to be set and
-there are no arguments: the server's UUID is read from standard input. Prints
-JSON: {call: {"statements": of both databases,
+there are no arguments. Standard input has JSON: {"target": which of
+nova_meta.storm.target.TARGETS, "name": whose map, "database": URL of the
+database that it is in}. Prints JSON: {call: {"statements": of both databases,
 "commits": of those that wrote}}.
 """
 
@@ -22,25 +23,40 @@ import json
 import sys
 
 from nova.wsgi import osapi_compute
-from sqlalchemy import engine
+import sqlalchemy as sa
 from sqlalchemy import event
 import webob
 
-from nova_meta.storm import client
+from nova_meta.storm import target as targets
 
 TEN = {f'key {n}': 'old' for n in range(10)}
 
-# Each call with what the server has before: a change in every case.
+# Each call with what there is before: a change in every case.
 CALLS = {
-    'GET': ({}, 'GET', '', None),
-    'POST': (TEN, 'POST', '', {'metadata': {'key 0': 'new'}}),
-    'POST, new key': (TEN, 'POST', '', {'metadata': {'new': 'new'}}),
-    'PUT item': (TEN, 'PUT', '/key%200', {'meta': {'key 0': 'new'}}),
+    'GET': ({}, lambda one: one.list()),
+    'POST': (TEN, lambda one: one.merge({'key 0': 'new'})),
+    'POST, new key': (TEN, lambda one: one.merge({'new': 'new'})),
+    'PUT item': (TEN, lambda one: one.set('key 0', 'new')),
     'PUT, 10 changed, 1 removed': (
-        {**TEN, 'more': 'old'}, 'PUT', '',
-        {'metadata': dict.fromkeys(TEN, 'new')}),
-    'DELETE': (TEN, 'DELETE', '/key%200', None),
+        {**TEN, 'more': 'old'},
+        lambda one: one.replace(dict.fromkeys(TEN, 'new'))),
+    'DELETE': (TEN, lambda one: one.delete('key 0')),
 }
+
+
+class InProcess:
+    """Makes a client ask the nova-api of its own process."""
+
+    def _send(self, method, path, body):
+        request = webob.Request.blank(path, method=method,
+                                      headers=self.headers)
+        if body is not None:
+            request.body = body.encode()
+        response = request.get_response(osapi_compute.application)
+        if response.status_int not in (200, 204):
+            raise RuntimeError(f'{method} {path}: {response.text}')
+        return (response.status_int, None,
+                json.loads(response.text) if response.text else {})
 
 
 class Counter:
@@ -49,8 +65,8 @@ class Counter:
     def __init__(self):
         self.statements = self.commits = 0
         self._wrote = set()
-        event.listen(engine.Engine, 'before_cursor_execute', self._executed)
-        event.listen(engine.Engine, 'commit', self._committed)
+        event.listen(sa.Engine, 'before_cursor_execute', self._executed)
+        event.listen(sa.Engine, 'commit', self._committed)
 
     def _executed(self, connection, cursor, statement, parameters, context,
                   executemany):
@@ -68,28 +84,23 @@ class Counter:
         self._wrote.discard(id(connection))
 
 
-def send(server, method, path, body):
-    request = webob.Request.blank(
-        f'/v2.1/servers/{server}/metadata{path}', method=method,
-        headers=client.HEADERS)
-    if body is not None:
-        request.body = json.dumps(body).encode()
-    response = request.get_response(osapi_compute.application)
-    if response.status_int not in (200, 204):
-        raise RuntimeError(f'{method} {path}: {response.text}')
-
-
 def main():
-    server = sys.stdin.read()
+    asked = json.load(sys.stdin)
+    target, name = targets.TARGETS[asked['target']], asked['name']
+    one = type('Client', (InProcess, target.client), {})('/v2.1', name)
+    database = sa.create_engine(asked['database'])
+    calls = {call: how for call, how in CALLS.items()
+             if 'PUT, ' not in call or hasattr(one, 'replace')}
     # Whatever is done only once is done here.
-    send(server, 'PUT', '', {'metadata': TEN})
+    one.merge(TEN)
     counts = {}
     counter = Counter()
-    for name, (before, method, path, body) in CALLS.items():
-        send(server, 'PUT', '', {'metadata': before})
+    for call, (before, send) in calls.items():
+        with database.begin() as connection:
+            target.prepare(connection, name, before.items())
         counter.statements = counter.commits = 0
-        send(server, method, path, body)
-        counts[name] = {'statements': counter.statements,
+        send(one)
+        counts[call] = {'statements': counter.statements,
                         'commits': counter.commits}
     json.dump(counts, sys.stdout)
 

@@ -12,22 +12,21 @@
 
 """What the clients do at once, and what may come of it.
 
-A workload is played in rounds. A round gives a server some metadata, lets
-every writer send its requests at the same moment, and then judges what the
-clients were told by what is in the database.
+A workload is played in rounds. A round gives a server some metadata, or a
+flavor some extra specs, lets every writer send its requests at the same
+moment, and then judges what the clients were told by what is in the database.
 """
 
 import concurrent.futures
+import math
 import random
 import threading
 import time
 from typing import Callable
 from typing import NamedTuple
 
-import sqlalchemy as sa
-
-from nova_meta.storm import client
 from nova_meta.storm import judge
+from nova_meta.storm import target as targets
 
 # Nova's default for [quota]metadata_items; the rounds stay within it.
 QUOTA = 128
@@ -35,16 +34,13 @@ QUOTA = 128
 # More would make the search through all orders long.
 MIXED_WRITERS = 16
 
-TABLE = sa.table('instance_metadata', *map(sa.column, (
-    'id', 'key', 'value', 'instance_uuid', 'deleted')))
-
 
 class Workload(NamedTuple):
     """What is done in a round.
 
     :param name: of the workload
     :param initial: called with the number of writers, returns the metadata
-        that the server has before
+        or extra specs that there are before
     :param requests: called with a writer's number, the number of writers and a
         random.Random, returns (method of Client, arguments) for each request
     :param judgement: called with a :class:`judge.Round`, returns what went
@@ -74,6 +70,15 @@ def _merge(me, writers, rng):
 
 def _set(me, writers, rng):
     return [('set', key, 'new') for key in _own_keys(me, writers)]
+
+
+def _counters(writers):
+    return {str(me): '0' for me in range(writers)}
+
+
+def _count(me, writers, rng):
+    return [('set', str(me), str(n))
+            for n in range(1, 1 + max(2, QUOTA // writers))]
 
 
 def _keys_of_deleters(writers):
@@ -125,17 +130,33 @@ def _mixed(me, writers, rng):
     return _mixed_writes(me, writers, rng)
 
 
-WORKLOADS = [
+def _mixed_specs(me, writers, rng):
+    # Nothing replaces all extra specs.
+    while True:
+        requests = _mixed(me, writers, rng)
+        if requests[0][0] != 'replace':
+            return requests
+
+
+_COMMON = [
     Workload('merge', _empty, _merge, judge.own_keys),
-    Workload('set', _empty, _set, judge.own_keys),
     Workload('delete and merge', _keys_of_deleters, _delete_and_merge,
              judge.own_keys),
-    Workload('replace', _empty, _replace, judge.replaces),
     Workload('same key', _empty, _same_key, judge.same_key),
     Workload('delete same key', _one_key, _delete_same_key,
              judge.delete_same_key),
+]
+
+WORKLOADS = _COMMON + [
+    Workload('set', _empty, _set, judge.own_keys),
+    Workload('replace', _empty, _replace, judge.replaces),
     Workload('quota', _nearly_full, _fill, judge.fills),
     Workload('mixed', _one_key, _mixed, judge.any_order, MIXED_WRITERS),
+]
+
+EXTRA_SPECS = _COMMON + [
+    Workload('count', _counters, _count, judge.own_keys),
+    Workload('mixed', _one_key, _mixed_specs, judge.any_order, MIXED_WRITERS),
 ]
 
 # On a Galera cluster reads may be behind, unless they are made to wait.
@@ -143,32 +164,31 @@ MIXED_WRITES = Workload('mixed writes', _one_key, _mixed_writes,
                         judge.any_order, MIXED_WRITERS)
 
 
-def rows(connection, server):
-    """Return the live metadata rows of a server as (key, value)."""
-    return [tuple(row) for row in connection.execute(
-        sa.select(TABLE.c.key, TABLE.c.value)
-        .where(TABLE.c.instance_uuid == server, TABLE.c.deleted == 0)
-        .order_by(TABLE.c.id))]
+def of(target):
+    """Return the workloads for a kind of map."""
+    return WORKLOADS if target is targets.METADATA else EXTRA_SPECS
 
 
-def named(name):
+def named(name, target=targets.METADATA):
     """Return the workload of that name."""
-    return next(one for one in WORKLOADS if one.name == name)
+    return next(one for one in of(target) if one.name == name)
 
 
 class Player:
-    """Plays rounds on one server.
+    """Plays rounds on one server, or one flavor.
 
-    :param urls: base URLs of the compute API, which the clients share out
-    :param database: a SQLAlchemy Engine of the cell's database
-    :param server: the server's UUID
+    :param host: a :class:`nova_meta.storm.host.Host` that serves
+    :param name: the ID of the server or the flavor
+    :param target: which kind of map
     :param seed: makes the random choices repeatable
     """
 
-    def __init__(self, urls, database, server, seed=0):
-        self._urls = urls
-        self._database = database
-        self._server = server
+    def __init__(self, host, name, target=targets.METADATA, seed=0):
+        self._urls = host.urls
+        self._database = host.engines[target.database][0]
+        self._name = name
+        self._target = target
+        self._quota = QUOTA if target is targets.METADATA else math.inf
         self._random = random.Random(seed)
 
     def play(self, workload, writers):
@@ -178,33 +198,24 @@ class Player:
         """
         writers = min(writers, workload.most_writers)
         initial = workload.initial(writers)
-        self._prepare(initial)
+        # Straight into the database: stock nova-api may fail to.
+        with self._database.begin() as connection:
+            self._target.prepare(connection, self._name, initial.items())
         requests = [workload.requests(me, writers, self._random)
                     for me in range(writers)]
         begun = time.monotonic()
         operations = self._send(requests)
         seconds = time.monotonic() - begun
         with self._database.connect() as connection:
-            left = rows(connection, self._server)
-        played = judge.Round(initial, operations, dict(left), QUOTA)
+            left = self._target.rows(connection, self._name)
+        played = judge.Round(initial, operations, dict(left), self._quota)
         faults = workload.judgement(played)
         faults['duplicate rows'] = len(left) - len(played.final)
         return judge.Result.of(operations, seconds, faults)
 
-    def _prepare(self, initial):
-        # Straight into the database: stock nova-api may fail to.
-        with self._database.begin() as connection:
-            connection.execute(sa.delete(TABLE).where(
-                TABLE.c.instance_uuid == self._server))
-            if initial:
-                connection.execute(sa.insert(TABLE), [
-                    {'key': key, 'value': value, 'deleted': 0,
-                     'instance_uuid': self._server}
-                    for key, value in initial.items()])
-
     def _send(self, requests):
         clients = [
-            client.Client(self._urls[me % len(self._urls)], self._server)
+            self._target.client(self._urls[me % len(self._urls)], self._name)
             for me in range(len(requests))]
         barrier = threading.Barrier(len(requests))
         interrupted = threading.Event()

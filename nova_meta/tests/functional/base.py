@@ -37,7 +37,7 @@ from nova_meta.db import swap
 from nova_meta.storm import client
 from nova_meta.storm import host
 from nova_meta.storm import servers
-from nova_meta.storm import workload
+from nova_meta.storm import target
 
 INSTANCES = sa.table(
     'instances', *map(sa.column, ('id', 'uuid', 'deleted', 'vm_state')),
@@ -197,15 +197,12 @@ class DatabaseTestCase(testtools.TestCase):
     def rows(self, server=None, node=0):
         """Return the live metadata rows of a server as (key, value)."""
         with self.host.databases[node].connect() as connection:
-            return workload.rows(connection, server or self.server)
+            return target.METADATA.rows(connection, server or self.server)
 
     def add_rows(self, *pairs, server=None):
         """Add live metadata rows, as earlier requests or races left them."""
         with self.host.database.begin() as connection:
-            for key, value in pairs:
-                connection.execute(sa.insert(workload.TABLE).values(
-                    key=key, value=value, deleted=0,
-                    instance_uuid=server or self.server))
+            target.METADATA.insert(connection, server or self.server, pairs)
 
     def update(self, metadata, delete=False, context=None):
         """Set metadata of the server, as a request of its own."""

@@ -49,7 +49,7 @@ CALLS = {
 class ConditionTests:
 
     def client(self, **headers):
-        return client.Client(self.url, self.server, {
+        return client.MetadataClient(self.url, self.server, {
             name.replace('_', '-'): value for name, value in headers.items()})
 
     def together(self, count, function):

@@ -36,7 +36,10 @@ from nova_meta import exception
 from nova_meta.objects import flavor
 from nova_meta.storm import client
 from nova_meta.storm import host
+from nova_meta.storm import target
+from nova_meta.storm import workload
 from nova_meta.tests.functional import base
+from nova_meta.tests.functional import test_storm
 
 ROWS = sa.table('flavor_extra_specs', *map(sa.column, (
     'id', 'flavor_id', 'key', 'value')))
@@ -48,7 +51,6 @@ class FlavorTestCase(base.DatabaseTestCase):
     """Has flavors in the API database."""
 
     names = itertools.count()
-    engine_options = {}
 
     def setUp(self):
         super().setUp()
@@ -58,9 +60,7 @@ class FlavorTestCase(base.DatabaseTestCase):
         self.addCleanup(api_db_api.context_manager.patch_factory(manager))
         self.notified = self.useFixture(fixtures.MockPatch(
             'nova.objects.flavor.Flavor._send_notification')).mock
-        self.api_database = sa.create_engine(self.host.url('api'),
-                                             **self.engine_options)
-        self.addCleanup(self.api_database.dispose)
+        self.api_database = self.host.engines['api'][0]
         self.new_flavor()
 
     def new_flavor(self, **specs):
@@ -281,7 +281,7 @@ class SaveTests:
 class Clients:
     """Clients of the compute API."""
 
-    WRITERS = 16
+    writers = 16
 
     def serve(self, app_factory):
         super().serve(app_factory)
@@ -315,53 +315,20 @@ class Clients:
 
     def at_once(self, do):
         """Have all writers do something, called with their numbers."""
-        with concurrent.futures.ThreadPoolExecutor(self.WRITERS) as pool:
-            return list(pool.map(do, range(self.WRITERS)))
-
-    def storm(self):
-        """Count what goes wrong.
-
-        :returns: a dict: how many specs were lost, how many deleted ones came
-            back, how many requests had other answers than they should
-        """
-        def count(me):
-            return [self.update(f'k{me}', str(number))[0]
-                    for number in range(6)][-1]
-
-        def delete(me):
-            return self.delete(f'k{me}')[0] if me % 2 else count(me)
-
-        def insert(me):
-            return self.create({'new': str(me)})[0]
-
-        self.new_flavor()
-        counted, specs = self.at_once(count), self.specs()
-        lost = sum(status == 200 and specs.get(f'k{me}') != '5'
-                   for me, status in enumerate(counted))
-        deleted, specs = self.at_once(delete), self.specs()
-        back = sum(me % 2 and status == 200 and f'k{me}' in specs
-                   for me, status in enumerate(deleted))
-        inserted = self.at_once(insert)
-        return {'lost': lost, 'back': back, 'refused': sum(
-            status != 200 for status in counted + deleted + inserted)}
+        with concurrent.futures.ThreadPoolExecutor(self.writers) as pool:
+            return list(pool.map(do, range(self.writers)))
 
 
-class StormTests(Clients):
+class StormTests(Clients, test_storm.StormTests):
 
-    def test_extra_specs_storm(self):
-        self.serve(host.NOVA_META)
-        for _ in range(2):
-            self.assertEqual({'lost': 0, 'back': 0, 'refused': 0},
-                             self.storm(), self.host.log())
+    target = target.EXTRA_SPECS
+    workloads = workload.EXTRA_SPECS
+    stock_faults = [('count', 'lost updates'),
+                    ('delete and merge', 'resurrected deletes')]
 
-    def test_extra_specs_storm_on_stock(self):
-        self.WRITERS = Clients.WRITERS
-        self.serve(host.STOCK)
-        for _ in range(5):
-            found = self.storm()
-            if found['lost'] and found['back']:
-                return
-        self.fail(found)
+    @property
+    def name(self):
+        return self.flavor_id
 
     def test_one_of_many_with_one_tag(self):
         self.serve(host.NOVA_META)
@@ -369,7 +336,7 @@ class StormTests(Clients):
         statuses = [status for status, *_ in self.at_once(
             lambda me: self.create({'a': f'of {me}'},
                                    **{'If-Match': seen}))]
-        self.assertEqual([200] + [412] * (self.WRITERS - 1), sorted(statuses))
+        self.assertEqual([200] + [412] * (self.writers - 1), sorted(statuses))
 
 
 class HTTPTests(Clients):
@@ -420,7 +387,7 @@ class FlavorsSQLiteTestCase(InterleavingTests, SaveTests, HTTPTests,
                             StormTests, FlavorTestCase):
     database = base.SQLITE
     # With more of them reads wait longer for the file than SQLite lets them.
-    WRITERS = 4
+    writers, many_writers = 4, 8
 
 
 class FlavorsMariaDBTestCase(InterleavingTests, SaveTests, HTTPTests,

@@ -618,7 +618,7 @@ class SaverStormTests:
                     kept[0][key] = value
 
         def client(number):
-            api = client_api.Client(self.url, self.server)
+            api = client_api.MetadataClient(self.url, self.server)
             key = f'client_{number}'
             barrier.wait()
             for value in self.VALUES:

@@ -20,6 +20,7 @@ import os
 
 from nova_meta.storm import host
 from nova_meta.storm import judge
+from nova_meta.storm import target
 from nova_meta.storm import workload
 from nova_meta.tests.functional import base
 
@@ -31,9 +32,15 @@ MOST_ROUNDS = 5
 class Storms:
     """What a test case needs to play storms."""
 
+    target = target.METADATA
+
+    @property
+    def name(self):
+        """The ID of the server or flavor that the clients write to."""
+        return self.server
+
     def play(self, one, writers, rounds):
-        player = workload.Player(self.host.urls, self.host.database,
-                                 self.server)
+        player = workload.Player(self.host, self.name, self.target)
         return sum((player.play(one, writers) for _ in range(rounds)),
                    judge.Result())
 
@@ -45,30 +52,32 @@ class Storms:
 
 class StormTests(Storms):
 
-    rounds = ROUNDS
     workloads = workload.WORKLOADS
+    writers, many_writers = 16, 64
+    stock_faults = [('merge', 'lost updates'),
+                    ('set', 'lost updates'),
+                    ('delete and merge', 'resurrected deletes'),
+                    ('delete same key', 'double deletes')]
 
-    def test_nova_meta_with_16_writers(self):
+    def test_storm(self):
         self.serve(host.NOVA_META)
         for one in self.workloads:
-            result = self.play(one, 16, self.rounds)
+            result = self.play(one, self.writers, ROUNDS)
             self.assertNothingWrong(result, one.name)
             self.assertGreater(result.acknowledged, 0, one.name)
 
-    def test_nova_meta_with_64_writers(self):
+    def test_storm_of_many_writers(self):
         self.serve(host.NOVA_META)
         for one in self.workloads:
-            self.assertNothingWrong(self.play(one, 64, 1), one.name)
+            self.assertNothingWrong(self.play(one, self.many_writers, 1),
+                                    one.name)
 
-    def test_stock_loses(self):
+    def test_storm_on_stock(self):
         self.serve(host.STOCK)
-        for name, fault in (('merge', 'lost updates'),
-                            ('set', 'lost updates'),
-                            ('delete and merge', 'resurrected deletes'),
-                            ('delete same key', 'double deletes')):
-            one = workload.named(name)
+        for name, fault in self.stock_faults:
+            one = workload.named(name, self.target)
             for _ in range(MOST_ROUNDS):
-                result = self.play(one, 16, 1)
+                result = self.play(one, self.writers, 1)
                 if result.faults[fault]:
                     break
             else:

@@ -1,0 +1,108 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""The maps that clients write at once, and where their rows are."""
+
+import dataclasses
+
+import sqlalchemy as sa
+
+from nova_meta.storm import client
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """A kind of map.
+
+    :param client: a class of :mod:`nova_meta.storm.client`
+    :param database: where it is: "api" or "cell1"
+    :param table: its rows; the column ``owner`` says whose they are
+    :param live: what else distinguishes live rows
+    :param owners: the table of owners; ``identity`` is how the API calls one,
+        ``reference`` what is in the rows
+    """
+
+    client: type
+    database: str
+    table: sa.TableClause
+    owner: str
+    live: dict
+    owners: sa.TableClause
+    identity: str
+    reference: str
+
+    def _owner(self, name):
+        return sa.select(self.owners.c[self.reference]).where(
+            self.owners.c[self.identity] == name).scalar_subquery()
+
+    def _live(self):
+        return [self.table.c[column] == value
+                for column, value in self.live.items()]
+
+    def rows(self, connection, name):
+        """Return the live rows of a map as (key, value)."""
+        return [tuple(row) for row in connection.execute(
+            sa.select(self.table.c.key, self.table.c.value)
+            .where(self.table.c[self.owner] == self._owner(name),
+                   *self._live())
+            .order_by(self.table.c.id))]
+
+    def insert(self, connection, name, pairs):
+        """Add rows, without a look at what is there."""
+        if pairs:
+            connection.execute(sa.insert(self.table).values([
+                {'key': key, 'value': value, self.owner: self._owner(name),
+                 **self.live} for key, value in pairs]))
+
+    def prepare(self, connection, name, pairs):
+        """Make a map consist of these rows."""
+        connection.execute(sa.delete(self.table).where(
+            self.table.c[self.owner] == self._owner(name)))
+        self.insert(connection, name, pairs)
+
+    def clear(self, connection):
+        """Remove all rows of all maps."""
+        connection.execute(sa.delete(self.table))
+
+    def count(self, connection):
+        """Count the live keys of all maps."""
+        return connection.execute(sa.select(sa.func.count()).select_from(
+            sa.select(self.table.c[self.owner], self.table.c.key)
+            .where(*self._live()).distinct().subquery())).scalar_one()
+
+    def touch(self, connection, name, now):
+        """Set the updated_at of an owner, and lock its row by that.
+
+        :param now: a datetime
+        """
+        connection.execute(
+            sa.update(self.owners).where(self.owners.c[self.identity] == name)
+            .values(updated_at=now))
+
+
+METADATA = Target(
+    client.MetadataClient, 'cell1', sa.table('instance_metadata', *map(sa.column, (
+        'id', 'key', 'value', 'instance_uuid', 'deleted'))),
+    'instance_uuid', {'deleted': 0},
+    sa.table('instances', sa.column('uuid'),
+             sa.column('updated_at', sa.DateTime)), 'uuid', 'uuid')
+
+EXTRA_SPECS = Target(
+    client.ExtraSpecsClient, 'api', sa.table(
+        'flavor_extra_specs', *map(sa.column, (
+            'id', 'key', 'value', 'flavor_id'))),
+    'flavor_id', {},
+    sa.table('flavors', sa.column('id'), sa.column('flavorid'),
+             sa.column('updated_at', sa.DateTime)), 'flavorid', 'id')
+
+# As options name them.
+TARGETS = {'metadata': METADATA, 'extra-specs': EXTRA_SPECS}
