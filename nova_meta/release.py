@@ -16,7 +16,9 @@ This module imports little of Nova, so that on a release of Nova that has moved
 things around it still gets to say what is wrong.
 """
 
-from nova import version
+import importlib.metadata
+
+from nova import version as nova_version
 
 from nova_meta import exception
 
@@ -24,12 +26,17 @@ from nova_meta import exception
 SERIES = {31: '2025.1', 32: '2025.2', 33: '2026.1', 34: '2026.2'}
 
 
+def version():
+    """Return the version of nova-meta."""
+    return importlib.metadata.version('nova-meta')
+
+
 def check():
     """Refuse a Nova that nova-meta was not tested with.
 
     :raises: UnsupportedNova
     """
-    found = version.version_string()
+    found = nova_version.version_string()
     if int(found.split('.')[0]) not in SERIES:
         raise exception.UnsupportedNova(
             found=found, oldest=min(SERIES), newest=max(SERIES))

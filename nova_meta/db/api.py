@@ -121,6 +121,22 @@ def instance_metadata_swap(context, instance_uuid, decide, repeatable=True):
 
 
 @require_context
+def instance_map_heal(context, instance_uuid, binding):
+    """Remove the duplicate rows of a map of a server, and change nothing else.
+
+    Of the rows of a key the one stays that readers show: the last one.
+
+    :param binding: INSTANCE_METADATA or INSTANCE_SYSTEM_METADATA
+    :raises: InstanceNotFound if there is no such server
+    :raises: MetadataUpdateConflict if the retry budget is spent
+    """
+    # What no decision changes is written without them.
+    _transact(context, instance_uuid,
+              lambda change: change(binding, lambda server, current: current),
+              repeatable=True)
+
+
+@require_context
 def instance_update_and_get_original(context, instance_uuid, values,
                                      columns_to_join=None):
     """Update a server: its columns and its maps, in one transaction.
@@ -149,7 +165,7 @@ def instance_update_and_get_original(context, instance_uuid, values,
         # Upstream's UPDATE would set a "now" of its own, and undo the swap. Of
         # two swaps the second may have gone back to where the first began.
         swapped = {'updated_at': each.version for each in reversed(done)
-                   if each.before != each.after}
+                   if each.version}
         return _instance_update_and_get_original(
             context, instance_uuid, {**columns, **swapped},
             columns_to_join=columns_to_join)

@@ -63,14 +63,14 @@ class Binding(NamedTuple):
 
 
 class Swap(NamedTuple):
-    """What was done: the map before and after; equal if nothing was written.
+    """What was done: the map before and after.
 
-    And the version that the parent has now.
+    And the version that the parent got; None if nothing was written.
     """
 
     before: dict
     after: dict
-    version: datetime.datetime
+    version: datetime.datetime | None
 
 
 class ParentNotFound(Exception):
@@ -100,9 +100,11 @@ def swap(connection, binding, identity, decide):
     rows = _read(connection, binding, identity)
     before = {row.key: row.value for row in rows}
     after = decide(parent, dict(before))
-    version = parent.version
-    if after != before:
-        version = _compare_and_swap(connection, binding, identity, version)
+    version = None
+    # Or two rows of a key are there, which no write leaves.
+    if after != before or len(rows) != len(before):
+        version = _compare_and_swap(connection, binding, identity,
+                                    parent.version)
         _write(connection, binding, identity, rows, after)
     return Swap(before, after, version)
 

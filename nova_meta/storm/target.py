@@ -41,6 +41,9 @@ class Target:
     reference: str
 
     def _owner(self, name):
+        if self.reference == self.identity:
+            # On MariaDB a query within a DELETE takes a lock.
+            return name
         return sa.select(self.owners.c[self.reference]).where(
             self.owners.c[self.identity] == name).scalar_subquery()
 

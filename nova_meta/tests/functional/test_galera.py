@@ -33,6 +33,7 @@ from nova_meta.tests.functional import base
 from nova_meta.tests.functional import test_faults
 from nova_meta.tests.functional import test_flavors
 from nova_meta.tests.functional import test_objects
+from nova_meta.tests.functional import test_status
 from nova_meta.tests.functional import test_storm
 
 
@@ -53,7 +54,8 @@ class GaleraTestCase(base.DatabaseTestCase):
         return cls.cluster.url
 
 
-class LaggingNodeTestCase(test_storm.Storms, GaleraTestCase):
+class LaggingNodeTestCase(test_storm.Storms, test_status.StatusTests,
+                          GaleraTestCase):
     """Node 1 does not know yet what node 0 has acknowledged.
 
     Each is also seen to fail if nodes are trusted to know everything, which
@@ -228,6 +230,11 @@ class LaggingNodeTestCase(test_storm.Storms, GaleraTestCase):
                                      self.server)
             self.assertTrue(running.waits)
         self.assertEqual({'k': '2'}, running.result())
+
+    def test_status(self):
+        _status, found = self.run_command(node=1)
+        self.assertEqual(0, found['Databases'][0])
+        self.assertIn('cell1): Galera, and reads wait', found['Galera'][1])
 
     def test_reads_that_wait_are_linearizable(self):
         self.serve(host.NOVA_META)

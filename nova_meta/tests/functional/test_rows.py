@@ -106,6 +106,13 @@ class RowTests:
         self.assertEqual({'a': 'second', 'b': '2'}, self.update({'b': '2'}))
         self.assertEqual([('b', '2'), ('a', 'second')], self.rows())
 
+    def test_duplicates_collapse_when_nothing_else_changes(self):
+        self.add_rows(('a', 'first'), ('b', '1'), ('a', 'second'))
+        version = self.version()
+        self.assertEqual({'a': 'second', 'b': '1'}, self.update({'b': '1'}))
+        self.assertEqual([('b', '1'), ('a', 'second')], self.rows())
+        self.assertNotEqual(version, self.version())
+
     def test_duplicates_are_written_once(self):
         self.add_rows(('a', 'first'), ('a', 'second'))
         self.update({'a': 'third'})
@@ -117,16 +124,16 @@ class RowTests:
         self.assertEqual([], self.rows())
 
     def test_nothing_to_change_writes_nothing(self):
-        self.add_rows(('a', 'first'), ('a', 'second'))
+        self.add_rows(('a', 'value'))
         version = self.version()
-        for call in (lambda: self.update({'a': 'second'}),
+        for call in (lambda: self.update({'a': 'value'}),
                      lambda: self.update({}),
-                     lambda: self.update({'a': 'second'}, delete=True),
+                     lambda: self.update({'a': 'value'}, delete=True),
                      lambda: db_api.instance_metadata_delete(
                          self.context(), self.server, 'absent')):
             call()
         self.assertEqual(version, self.version())
-        self.assertEqual([('a', 'first'), ('a', 'second')], self.rows())
+        self.assertEqual([('a', 'value')], self.rows())
 
     def test_arguments_stay_as_they_are(self):
         metadata = {'a': '1'}

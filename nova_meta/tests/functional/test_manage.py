@@ -1,0 +1,167 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""nova-meta-manage: duplicate rows, as stock Nova leaves them under load."""
+
+import subprocess
+import sys
+import time
+
+import sqlalchemy as sa
+
+from nova_meta.storm import host
+from nova_meta.storm import load
+from nova_meta.storm import workload
+from nova_meta.tests.functional import base
+
+SYSTEM_METADATA = sa.table('instance_system_metadata', *map(sa.column, (
+    'id', 'key', 'value', 'instance_uuid', 'deleted')))
+
+
+class DuplicatesTests:
+
+    servers_made = 12
+    # The clients of a load add keys all the time.
+    nova_options = {'quota': {'metadata_items': -1}}
+
+    def run_command(self, *options):
+        """Run nova-meta-manage metadata duplicates.
+
+        :returns: a tuple of its exit status and its output
+        """
+        done = subprocess.run(
+            [sys.executable, '-m', 'nova_meta.cmd.manage', '--config-file',
+             f'{self.host.environment()["OS_NOVA_CONFIG_DIR"]}/nova.conf',
+             'metadata', 'duplicates', *options],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        return done.returncode, done.stdout
+
+    def assertClean(self):
+        status, output = self.run_command('--fix')
+        self.assertEqual(0, status, output)
+        self.assertIn(': metadata: 0 duplicate rows of 0 servers\n', output)
+        self.assertIn(': system_metadata: 0 duplicate rows of 0 servers\n',
+                      output)
+
+    def add_system_metadata(self, *pairs):
+        with self.host.database.begin() as connection:
+            for key, value in pairs:
+                connection.execute(sa.insert(SYSTEM_METADATA).values(
+                    key=key, value=value, instance_uuid=self.server,
+                    deleted=0))
+
+    def system_metadata(self):
+        with self.host.database.connect() as connection:
+            return list(map(tuple, connection.execute(
+                sa.select(SYSTEM_METADATA.c.key, SYSTEM_METADATA.c.value)
+                .where(SYSTEM_METADATA.c.instance_uuid == self.server)
+                .order_by(SYSTEM_METADATA.c.id))))
+
+    def test_duplicates(self):
+        self.add_rows(('a', '1'), ('b', '1'), ('a', '2'), ('a', '3'))
+        # To some collations these are one key.
+        self.add_rows(('B', '1'))
+        self.add_system_metadata(('k', '1'), ('k', '2'), ('l', '1'))
+        before = self.rows(), self.system_metadata()
+
+        status, output = self.run_command()
+        self.assertEqual(1, status, output)
+        self.assertIn(f'metadata: server {self.server}: 2 found', output)
+        self.assertIn(f'system_metadata: server {self.server}: 1 found',
+                      output)
+        self.assertEqual(before, (self.rows(), self.system_metadata()))
+
+        version = self.version()
+        status, output = self.run_command('--fix')
+        self.assertEqual(0, status, output)
+        self.assertEqual([('b', '1'), ('a', '3'), ('B', '1')], self.rows())
+        self.assertEqual([('k', '2'), ('l', '1')], self.system_metadata())
+        self.assertNotEqual(version, self.version())
+        self.assertClean()
+
+    def test_max_count(self):
+        servers = [next(self.unused) for _ in range(3)]
+        for server in servers:
+            self.add_rows(('a', '1'), ('a', '2'), server=server)
+        status, output = self.run_command('--fix', '--max-count', '2')
+        self.assertEqual(1, status, output)
+        self.assertEqual(2, sum(
+            self.rows(server) == [('a', '2')] for server in servers))
+        self.assertEqual(0, self.run_command('--fix')[0])
+        self.assertClean()
+        self.assertEqual(127, self.run_command('--max-count', '0')[0])
+
+    def test_deleted_server(self):
+        self.add_rows(('a', '1'), ('a', '2'))
+        with self.host.database.begin() as connection:
+            connection.execute(
+                sa.update(base.INSTANCES)
+                .where(base.INSTANCES.c.uuid == self.server)
+                .values(deleted=base.INSTANCES.c.id))
+        self.assertClean()
+        self.assertEqual([('a', '1'), ('a', '2')], self.rows())
+
+
+class StockDuplicatesTests:
+
+    def make_duplicates(self):
+        """Let clients set the same key of a server."""
+        self.server = next(self.unused)
+        player = workload.Player(self.host, self.server)
+        for _ in range(10):
+            # As a slow transaction of nova-compute does it, on MariaDB. All
+            # of them have read by then, and wait.
+            with self.row_locked():
+                running = self.in_thread(
+                    player.play, workload.named('same key'), 16)
+                time.sleep(2)
+            running.result()
+            if len(self.rows()) > 1:
+                return self.server
+        self.fail('stock Nova makes no duplicates')
+
+    def test_duplicates_of_stock(self):
+        self.serve(host.STOCK)
+        servers = [self.make_duplicates() for _ in range(3)]
+        shown = [dict(self.rows(server)) for server in servers]
+
+        self.serve(host.NOVA_META)
+        with load.Load(self.host, servers[0], 8) as clients:
+            clients.go_on()
+            status, output = self.run_command('--fix')
+            clients.go_on()
+        self.assertEqual(0, status, output)
+        # The load itself has removed those of the first server.
+        for server in servers[1:]:
+            self.assertIn(f'metadata: server {server}: ', output)
+        # No client writes the key that had duplicates.
+        final = dict(self.rows(servers[0]))
+        self.assertEqual(shown[0], {'key': final.pop('key')})
+        self.assertEqual({}, clients.faults(final))
+        self.assertEqual({200, 204}, set(clients.statuses))
+        for server, before in zip(servers[1:], shown[1:]):
+            self.assertEqual(list(before.items()), self.rows(server))
+        self.assertClean()
+
+
+class ManageSQLiteTestCase(DuplicatesTests, base.DatabaseTestCase):
+    database = base.SQLITE
+
+
+class ManageMariaDBTestCase(DuplicatesTests, StockDuplicatesTests,
+                            base.DatabaseTestCase):
+    database = base.MARIADB
+
+
+class ManagePostgreSQLTestCase(DuplicatesTests, StockDuplicatesTests,
+                               base.DatabaseTestCase):
+    database = base.POSTGRESQL
