@@ -93,16 +93,17 @@ class Target:
 
 
 METADATA = Target(
-    client.MetadataClient, 'cell1', sa.table('instance_metadata', *map(sa.column, (
+    client.MetadataClient, 'cell1',
+    sa.table('instance_metadata', *map(sa.column, (
         'id', 'key', 'value', 'instance_uuid', 'deleted'))),
     'instance_uuid', {'deleted': 0},
     sa.table('instances', sa.column('uuid'),
              sa.column('updated_at', sa.DateTime)), 'uuid', 'uuid')
 
 EXTRA_SPECS = Target(
-    client.ExtraSpecsClient, 'api', sa.table(
-        'flavor_extra_specs', *map(sa.column, (
-            'id', 'key', 'value', 'flavor_id'))),
+    client.ExtraSpecsClient, 'api',
+    sa.table('flavor_extra_specs', *map(sa.column, (
+        'id', 'key', 'value', 'flavor_id'))),
     'flavor_id', {},
     sa.table('flavors', sa.column('id'), sa.column('flavorid'),
              sa.column('updated_at', sa.DateTime)), 'flavorid', 'id')
