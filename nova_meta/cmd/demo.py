@@ -133,7 +133,8 @@ def run(options, out):
                 task = shown.add_task(f'{name}: starting nova-api',
                                       total=len(workloads) * options.rounds)
                 host.serve(app_factory, options.processes, options.threads)
-                player = workload.Player(host, host.names(target)[0], target)
+                player = workload.Player(targets.InDatabase(
+                    host, host.names(target)[0], target))
                 results[name] = {}
                 for one in workloads:
                     shown.update(task, description=f'{name}: {one.name}')

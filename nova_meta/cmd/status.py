@@ -61,7 +61,8 @@ class Checks(upgradecheck.UpgradeCommands):
         except exception.UnsupportedNova as exc:
             return upgradecheck.Result(FAILURE, exc.format_message())
         return upgradecheck.Result(
-            SUCCESS, f'Nova {nova_version.version_string()}, nova-meta {release.version()}')
+            SUCCESS, f'Nova {nova_version.version_string()}, '
+            f'nova-meta {release.version()}')
 
     def _api(self):
         path = CONF.find_file(CONF.wsgi.api_paste_config)

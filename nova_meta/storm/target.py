@@ -13,6 +13,7 @@
 """The maps that clients write at once, and where their rows are."""
 
 import dataclasses
+import math
 
 import sqlalchemy as sa
 
@@ -107,6 +108,41 @@ EXTRA_SPECS = Target(
     'flavor_id', {},
     sa.table('flavors', sa.column('id'), sa.column('flavorid'),
              sa.column('updated_at', sa.DateTime)), 'flavorid', 'id')
+
+# Nova's default for [quota]metadata_items; workloads stay within it.
+QUOTA = 128
+
+
+class InDatabase:
+    """One map of a private Nova, read and prepared in its database.
+
+    :param host: a :class:`nova_meta.storm.host.Host` that serves
+    :param name: the ID of the server or the flavor
+    :param target: which kind of map
+    """
+
+    def __init__(self, host, name, target=METADATA):
+        self._urls = host.urls
+        self._database = host.engines[target.database][0]
+        self._name = name
+        self._target = target
+        self.quota = QUOTA if target is METADATA else math.inf
+
+    def client(self, number):
+        """Return a client; they share out the nova-apis."""
+        return self._target.client(self._urls[number % len(self._urls)],
+                                   self._name)
+
+    def prepare(self, pairs):
+        """Make the map be a dict. Not by nova-api: a stock one may fail to."""
+        with self._database.begin() as connection:
+            self._target.prepare(connection, self._name, pairs.items())
+
+    def rows(self):
+        """Return what is in the map as (key, value)."""
+        with self._database.connect() as connection:
+            return self._target.rows(connection, self._name)
+
 
 # As options name them.
 TARGETS = {'metadata': METADATA, 'extra-specs': EXTRA_SPECS}

@@ -18,7 +18,6 @@ moment, and then judges what the clients were told by what is in the database.
 """
 
 import concurrent.futures
-import math
 import random
 import threading
 import time
@@ -27,9 +26,6 @@ from typing import NamedTuple
 
 from nova_meta.storm import judge
 from nova_meta.storm import target as targets
-
-# Nova's default for [quota]metadata_items; the rounds stay within it.
-QUOTA = 128
 
 # More would make the search through all orders long.
 MIXED_WRITERS = 16
@@ -61,7 +57,7 @@ def _empty(writers):
 
 def _own_keys(me, writers):
     """The keys of a writer, together no more than the quota."""
-    return [f'{me}.{n}' for n in range(max(1, QUOTA // writers))]
+    return [f'{me}.{n}' for n in range(max(1, targets.QUOTA // writers))]
 
 
 def _merge(me, writers, rng):
@@ -78,7 +74,7 @@ def _counters(writers):
 
 def _count(me, writers, rng):
     return [('set', str(me), str(n))
-            for n in range(1, 1 + max(2, QUOTA // writers))]
+            for n in range(1, 1 + max(2, targets.QUOTA // writers))]
 
 
 def _keys_of_deleters(writers):
@@ -101,7 +97,7 @@ def _same_key(me, writers, rng):
 
 
 def _nearly_full(writers):
-    return {f'old {n}': 'old' for n in range(QUOTA - writers // 2)}
+    return {f'old {n}': 'old' for n in range(targets.QUOTA - writers // 2)}
 
 
 def _fill(me, writers, rng):
@@ -175,20 +171,15 @@ def named(name, target=targets.METADATA):
 
 
 class Player:
-    """Plays rounds on one server, or one flavor.
+    """Plays rounds on one map.
 
-    :param host: a :class:`nova_meta.storm.host.Host` that serves
-    :param name: the ID of the server or the flavor
-    :param target: which kind of map
+    :param subject: has the map, such as a
+        :class:`nova_meta.storm.target.InDatabase`
     :param seed: makes the random choices repeatable
     """
 
-    def __init__(self, host, name, target=targets.METADATA, seed=0):
-        self._urls = host.urls
-        self._database = host.engines[target.database][0]
-        self._name = name
-        self._target = target
-        self._quota = QUOTA if target is targets.METADATA else math.inf
+    def __init__(self, subject, seed=0):
+        self._subject = subject
         self._random = random.Random(seed)
 
     def play(self, workload, writers):
@@ -198,25 +189,21 @@ class Player:
         """
         writers = min(writers, workload.most_writers)
         initial = workload.initial(writers)
-        # Straight into the database: stock nova-api may fail to.
-        with self._database.begin() as connection:
-            self._target.prepare(connection, self._name, initial.items())
+        self._subject.prepare(initial)
         requests = [workload.requests(me, writers, self._random)
                     for me in range(writers)]
         begun = time.monotonic()
         operations = self._send(requests)
         seconds = time.monotonic() - begun
-        with self._database.connect() as connection:
-            left = self._target.rows(connection, self._name)
-        played = judge.Round(initial, operations, dict(left), self._quota)
+        left = self._subject.rows()
+        played = judge.Round(initial, operations, dict(left),
+                             self._subject.quota)
         faults = workload.judgement(played)
         faults['duplicate rows'] = len(left) - len(played.final)
         return judge.Result.of(operations, seconds, faults)
 
     def _send(self, requests):
-        clients = [
-            self._target.client(self._urls[me % len(self._urls)], self._name)
-            for me in range(len(requests))]
+        clients = [self._subject.client(me) for me in range(len(requests))]
         barrier = threading.Barrier(len(requests))
         interrupted = threading.Event()
 

@@ -20,6 +20,7 @@ import sqlalchemy as sa
 
 from nova_meta.storm import host
 from nova_meta.storm import load
+from nova_meta.storm import target
 from nova_meta.storm import workload
 from nova_meta.tests.functional import base
 
@@ -116,7 +117,7 @@ class StockDuplicatesTests:
     def make_duplicates(self):
         """Let clients set the same key of a server."""
         self.server = next(self.unused)
-        player = workload.Player(self.host, self.server)
+        player = workload.Player(target.InDatabase(self.host, self.server))
         for _ in range(10):
             # As a slow transaction of nova-compute does it, on MariaDB. All
             # of them have read by then, and wait.

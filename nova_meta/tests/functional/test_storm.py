@@ -40,7 +40,8 @@ class Storms:
         return self.server
 
     def play(self, one, writers, rounds):
-        player = workload.Player(self.host, self.name, self.target)
+        player = workload.Player(target.InDatabase(
+            self.host, self.name, self.target))
         return sum((player.play(one, writers) for _ in range(rounds)),
                    judge.Result())
 
