@@ -155,7 +155,9 @@ class Host(contextlib.ExitStack):
         path = self._directory(number)
         path.mkdir()
         sections = {
-            'DEFAULT': {'transport_url': 'fake://', 'host': 'storm',
+            # A host of its own: nova-apis that start at once would meet in the
+            # row of their service, and upstream does not try again.
+            'DEFAULT': {'transport_url': 'fake://', 'host': f'storm-{number}',
                         'log_file': path / 'nova.log',
                         'state_path': self.path},
             'api': {'auth_strategy': 'keystone'},
