@@ -97,7 +97,7 @@ class Concurrent:
 
         :param what: says in a sentence what this cloud lacks
         """
-        if not CONF['nova_meta-feature-enabled'][feature]:
+        if not getattr(CONF.nova_meta_feature_enabled, feature):
             raise cls.skipException(f'{what} [nova_meta-feature-enabled]/'
                                     f'{feature} is not set.')
 
