@@ -108,8 +108,16 @@ class Tree:
         self.api_paste = api_paste
 
     def patches(self):
-        """Yield each patch of the series, and the file that it is for."""
-        for path in sorted((PATCHES / self.series).glob('*.patch')):
+        """Yield each patch of the series, and the file that it is for.
+
+        :raises: PatchError if there is none
+        """
+        paths = sorted((PATCHES / self.series).glob('*.patch'))
+        if not paths:
+            # A package that was built from an archive of the source.
+            raise PatchError(f'This nova-meta has no patches in {PATCHES}: '
+                             'install it again.')
+        for path in paths:
             patch = read(path)
             if patch.path != API_PASTE:
                 yield patch, self.root / patch.path

@@ -305,6 +305,12 @@ class InstalledTestCase(TreeTestCase):
             self.assertIn(str(self.api_paste if number else PATCHED),
                           str(calls[number]))
 
+    def test_no_patches(self):
+        # They are data of the package; nothing to do is not all well.
+        with mock.patch.object(patch, 'PATCHES', self.root):
+            for action in ('check', 'apply', 'revert'):
+                self.assertIn('no patches', self.refused(action))
+
     def test_patch_with_a_signature(self):
         path, = (patch.PATCHES / '2026.2').glob('0001*')
         signed = self.root / path.name
