@@ -12,7 +12,9 @@
 
 """A Galera cluster that is written through all its nodes."""
 
+import atexit
 import contextlib
+import functools
 import itertools
 import time
 from unittest import mock
@@ -43,14 +45,23 @@ def operation(call, pairs, answer, begun):
                              answer=answer, begun=begun, ended=begun + 1)
 
 
-class GaleraTestCase(base.DatabaseTestCase):
-    """Has a cluster of its own, and all that belongs to a private Nova."""
+@functools.cache
+def shared_cluster():
+    """Return the cluster of the test cases that do no harm to it."""
+    cluster = galera.Cluster()
+    atexit.register(cluster.close)
+    return cluster.__enter__()
 
-    servers_made = 20
+
+class GaleraTestCase(base.DatabaseTestCase):
+    """Has a cluster, of its own if it makes servers of its own."""
 
     @classmethod
     def database_url(cls):
-        cls.cluster = cls.start(galera.Cluster)
+        def shared():
+            return contextlib.nullcontext(shared_cluster())
+
+        cls.cluster = cls.start(galera.Cluster if cls.servers_made else shared)
         return cls.cluster.url
 
 
@@ -246,7 +257,6 @@ class LaggingNodeTestCase(test_storm.Storms, test_status.StatusTests,
 class GaleraStormTestCase(test_storm.StormTests, GaleraTestCase):
     """Clients of three nova-api, each of which has a node of its own."""
 
-    servers_made = 4
     workloads = [one for one in workload.WORKLOADS
                  if one.name != 'mixed'] + [workload.MIXED_WRITES]
     processes = 1
@@ -266,8 +276,6 @@ class GaleraSaverTestCase(test_objects.SaverStormTests,
                           test_objects.ObjectTestCase, GaleraTestCase):
     """Services save a server through one node after the other."""
 
-    servers_made = 3
-
     def setUp(self):
         self._nodes = itertools.cycle(range(len(self.cluster.nodes)))
         super().setUp()
@@ -280,7 +288,6 @@ class GaleraFlavorTestCase(test_flavors.StormTests,
                            test_flavors.FlavorTestCase, GaleraTestCase):
     """Clients change extra specs through one node after the other."""
 
-    servers_made = 5
     processes = 1
     # Reads may be behind.
     workloads = [one for one in workload.EXTRA_SPECS if one.name != 'mixed']

@@ -132,7 +132,7 @@ class StockDuplicatesTests:
 
     def test_duplicates_of_stock(self):
         self.serve(host.STOCK)
-        servers = [self.make_duplicates() for _ in range(3)]
+        servers = [self.make_duplicates() for _ in range(2)]
         shown = [dict(self.rows(server)) for server in servers]
 
         self.serve(host.NOVA_META)
