@@ -14,12 +14,10 @@
 
 import argparse
 import importlib.metadata
-import json
 import signal
 import sys
 
 from rich import console
-from rich import progress
 
 from nova_meta.storm import host as storm_host
 from nova_meta.storm import judge
@@ -102,7 +100,7 @@ def main(argv=None):
         f'{database(options)}',
         totals))
     if options.json:
-        write_json(options, results, totals)
+        report.write_json(figures(options, results, totals), options.json)
     bad = +totals['nova-meta'].faults
     out.print('nova-meta lost nothing.' if not bad else
               f'nova-meta failed: {dict(bad)}',
@@ -124,7 +122,7 @@ def run(options, out):
                  if not options.workload or one.name in options.workload]
     version = importlib.metadata.version('nova')
     results = {}
-    with bars(out) as shown:
+    with report.bars(out) as shown:
         making = shown.add_task(f'Nova {version}: database, migrations, '
                                 'a server', total=None)
         with storm_host.Host(options.database) as host:
@@ -148,32 +146,15 @@ def run(options, out):
     return results
 
 
-def bars(out):
-    return progress.Progress(
-        progress.TextColumn('{task.description:<48}'), progress.BarColumn(),
-        progress.MofNCompleteColumn(), progress.TimeElapsedColumn(),
-        console=out)
-
-
-def write_json(options, results, totals):
-    figures = {
+def figures(options, results, totals):
+    return {
         'nova': importlib.metadata.version('nova'),
         'database': database(options),
         'target': options.target,
         'writers': options.writers,
         'rounds': options.rounds,
-        'results': {name: {
-            'total': totals[name].as_dict(),
-            'workloads': {one: result.as_dict()
-                          for one, result in by_workload.items()},
-        } for name, by_workload in results.items()},
+        'results': report.figures(results, totals),
     }
-    if options.json == '-':
-        json.dump(figures, sys.stdout, indent=2)
-        print()
-    else:
-        with open(options.json, 'w') as target:
-            json.dump(figures, target, indent=2)
 
 
 if __name__ == '__main__':

@@ -20,8 +20,9 @@ import urllib.parse
 from nova_meta.storm import history
 
 USER, PROJECT = 'a' * 32, 'b' * 32
-# The ID of the flavor that a private Nova has.
+# What the servers of a private Nova are made of.
 FLAVOR = '1'
+IMAGE = '11111111-1111-4111-8111-111111111111'
 
 HEADERS = {
     'Content-Type': 'application/json',
@@ -72,7 +73,7 @@ class Client:
         """
         path, body = self._path, None
         if key is not None:
-            path += '/' + urllib.parse.quote(key, safe='')
+            path += '/' + urllib.parse.quote(self._key(key), safe='')
         if pairs is not None:
             body = json.dumps(self._body(key, pairs))
         begun = time.monotonic()
@@ -86,6 +87,9 @@ class Client:
             begun=begun, ended=time.monotonic(), etag=etag)
         self.operations.append(operation)
         return operation
+
+    def _key(self, key):
+        return key
 
     def _body(self, key, pairs):
         return {self.whole if key is None else self.item: pairs}

@@ -47,6 +47,7 @@ class Operation(NamedTuple):
     :param begun: when it was sent, on any one clock
     :param ended: when the answer was there
     :param etag: the entity tag of the answer, with its quotes
+    :param writer: the number of the client among those of a round
     """
 
     call: str
@@ -57,6 +58,7 @@ class Operation(NamedTuple):
     begun: float
     ended: float
     etag: Optional[str] = None
+    writer: Optional[int] = None
 
     @property
     def acknowledged(self):
@@ -87,7 +89,7 @@ def explains(state, operation, quota=math.inf):
         return len(after) > quota
     if operation.status == 404:
         return operation.key is not None and operation.key not in state
-    if operation.status in (409, 412):
+    if operation.status in (401, 409, 412, 429):
         return True
     if operation.call == DELETE:
         return operation.key in state

@@ -84,7 +84,7 @@ class Result:
                    if not isinstance(status, int) or status == 409 or
                    status >= 500)
 
-    def as_dict(self):
+    def as_dict(self, faults=FAULTS):
         return {
             'acknowledged': self.acknowledged,
             'seconds': round(self.seconds, 3),
@@ -93,7 +93,7 @@ class Result:
             'latency p95 ms': round(1000 * self.latency(.95), 1),
             'answers': {str(k): v for k, v in sorted(
                 self.statuses.items(), key=lambda item: str(item[0]))},
-            **{name: self.faults[name] for name in FAULTS},
+            **{name: self.faults[name] for name in faults},
         }
 
 
@@ -160,3 +160,62 @@ def any_order(played):
     except history.Undecided:
         return collections.Counter({'undecided rounds': 1})
     return collections.Counter({'impossible rounds': int(not explained)})
+
+
+# What each judgement counts, in this order.
+COUNTED = {
+    own_keys: ('lost updates', 'resurrected deletes'),
+    same_key: ('lost updates',),
+    delete_same_key: ('double deletes', 'resurrected deletes'),
+    replaces: ('mixed replaces',),
+    fills: ('lost updates', 'resurrected deletes', 'over quota'),
+    any_order: ('impossible rounds', 'undecided rounds'),
+}
+
+
+def undone(played):
+    """Find the updates that were acknowledged in vain, whatever was played.
+
+    The last update of a key has to be one that no other had to follow. An
+    update that is gone, and that none of those explains, was undone. Not every
+    fault shows that way: two replaces may mix though each key has a reason.
+
+    :returns: {index in played.operations: one of :data:`FAULTS`}
+    """
+    writes = [(n, op) for n, op in enumerate(played.operations)
+              if op.call in history.WRITES and (op.acknowledged or op.unknown)]
+    found = dict(_one_too_many(played.initial, writes))
+    for n, op in writes:
+        if op.acknowledged:
+            later = [other for _, other in writes
+                     if other.unknown or other.ended >= op.begun]
+            if any(played.final.get(key) not in
+                   [_left(other, key) for other in later
+                    if _writes(other, key)]
+                   for key in {*played.final, *(op.pairs or [op.key])}
+                   if _writes(op, key)):
+                found[n] = ('resurrected deletes' if op.call == history.DELETE
+                            else 'lost updates')
+    return found
+
+
+def _one_too_many(initial, writes):
+    """Find the deletes of a key that nobody can have written again."""
+    deletes = collections.defaultdict(list)
+    for n, op in writes:
+        if op.call == history.DELETE and op.acknowledged:
+            deletes[op.key].append((op.ended, n))
+    for key, ends in deletes.items():
+        written = sum(_left(op, key) is not None for _, op in writes)
+        for _, n in sorted(ends)[written + (key in initial):]:
+            yield n, 'double deletes'
+
+
+def _writes(operation, key):
+    return operation.call == history.REPLACE or key in (
+        operation.pairs or [operation.key])
+
+
+def _left(operation, key):
+    """The value that a key has after an update, None if it has none."""
+    return history.effect({}, operation).get(key)

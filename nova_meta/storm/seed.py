@@ -23,7 +23,10 @@ from nova.compute import power_state
 from nova.compute import vm_states
 from nova import config
 from nova import context as nova_context
+from nova.db.api import api as api_db_api
+from nova.db.main import api as main_db_api
 from nova.db import migration
+from nova.network import model
 from nova import objects
 from oslo_config import cfg
 from oslo_utils import timeutils
@@ -80,7 +83,8 @@ def make_servers(context, cell, count):
         vcpu_weight=0, disabled=False, is_public=True, extra_specs={})
     flavor.create()
     uuids = [uuidutils.generate_uuid() for _ in range(count)]
-    with nova_context.target_cell(context, cell) as cell_context:
+    with nova_context.target_cell(context, cell) as cell_context, (
+            main_db_api.context_manager.writer.using(cell_context)):
         for uuid in uuids:
             objects.Instance(
                 cell_context, uuid=uuid, user_id=client.USER,
@@ -90,12 +94,18 @@ def make_servers(context, cell, count):
                 launched_at=timeutils.utcnow(), flavor=flavor,
                 instance_type_id=flavor.id, memory_mb=512, vcpus=1, root_gb=1,
                 ephemeral_gb=0, system_metadata={}, metadata={},
-                image_ref='').create()
-    for uuid in uuids:
-        objects.InstanceMapping(
-            context, instance_uuid=uuid, cell_mapping=cell,
-            project_id=client.PROJECT, user_id=client.USER,
-            queued_for_delete=False).create()
+                image_ref=client.IMAGE, info_cache=objects.InstanceInfoCache(
+                    network_info=model.NetworkInfo())).create()
+    with api_db_api.context_manager.writer.using(context):
+        for uuid in uuids:
+            objects.InstanceMapping(
+                context, instance_uuid=uuid, cell_mapping=cell,
+                project_id=client.PROJECT, user_id=client.USER,
+                queued_for_delete=False).create()
+            objects.RequestSpec.from_components(
+                context, uuid, image={}, flavor=flavor, numa_topology=None,
+                pci_requests=None, filter_properties={}, instance_group=None,
+                availability_zone=None).create()
     return uuids
 
 

@@ -35,13 +35,16 @@ class Workload(NamedTuple):
     """What is done in a round.
 
     :param name: of the workload
-    :param initial: called with the number of writers, returns the metadata
-        or extra specs that there are before
-    :param requests: called with a writer's number, the number of writers and a
-        random.Random, returns (method of Client, arguments) for each request
+    :param initial: called with the number of writers and how many items there
+        is room for, returns the metadata or extra specs that there are before
+    :param requests: called with a writer's number, the number of writers, how
+        many items there is room for and a random.Random, returns (method of
+        Client, arguments) for each request
     :param judgement: called with a :class:`judge.Round`, returns what went
         wrong as a Counter of :data:`judge.FAULTS`
     :param most_writers: how many writers a round has at the most
+    :param whole: whether the whole map is replaced or filled, so that nobody
+        else can have keys in it
     """
 
     name: str
@@ -49,70 +52,71 @@ class Workload(NamedTuple):
     requests: Callable
     judgement: Callable
     most_writers: int = 1000
+    whole: bool = False
 
 
-def _empty(writers):
+def _empty(writers, room):
     return {}
 
 
-def _own_keys(me, writers):
-    """The keys of a writer, together no more than the quota."""
-    return [f'{me}.{n}' for n in range(max(1, targets.QUOTA // writers))]
+def _own_keys(me, writers, room):
+    """The keys of a writer; those of all find room."""
+    return [f'{me}.{n}' for n in range(max(1, room // writers))]
 
 
-def _merge(me, writers, rng):
-    return [('merge', {key: 'new'}) for key in _own_keys(me, writers)]
+def _merge(me, writers, room, rng):
+    return [('merge', {key: 'new'}) for key in _own_keys(me, writers, room)]
 
 
-def _set(me, writers, rng):
-    return [('set', key, 'new') for key in _own_keys(me, writers)]
+def _set(me, writers, room, rng):
+    return [('set', key, 'new') for key in _own_keys(me, writers, room)]
 
 
-def _counters(writers):
+def _counters(writers, room):
     return {str(me): '0' for me in range(writers)}
 
 
-def _count(me, writers, rng):
+def _count(me, writers, room, rng):
     return [('set', str(me), str(n))
-            for n in range(1, 1 + max(2, targets.QUOTA // writers))]
+            for n in range(1, 1 + max(2, room // writers))]
 
 
-def _keys_of_deleters(writers):
+def _keys_of_deleters(writers, room):
     return {key: 'old' for me in range(0, writers, 2)
-            for key in _own_keys(me, writers)}
+            for key in _own_keys(me, writers, room)}
 
 
-def _delete_and_merge(me, writers, rng):
+def _delete_and_merge(me, writers, room, rng):
     if me % 2:
-        return _merge(me, writers, rng)
-    return [('delete', key) for key in _own_keys(me, writers)]
+        return _merge(me, writers, room, rng)
+    return [('delete', key) for key in _own_keys(me, writers, room)]
 
 
-def _replace(me, writers, rng):
+def _replace(me, writers, room, rng):
     return [('replace', {'a': str(me), 'b': str(me), f'only {me}': 'new'})]
 
 
-def _same_key(me, writers, rng):
+def _same_key(me, writers, room, rng):
     return [('set', 'key', str(me))]
 
 
-def _nearly_full(writers):
-    return {f'old {n}': 'old' for n in range(targets.QUOTA - writers // 2)}
+def _nearly_full(writers, room):
+    return {f'old {n}': 'old' for n in range(room - writers // 2)}
 
 
-def _fill(me, writers, rng):
+def _fill(me, writers, room, rng):
     return [('merge', {f'new {me}': 'new'})]
 
 
-def _one_key(writers):
+def _one_key(writers, room):
     return {'key': 'old'}
 
 
-def _delete_same_key(me, writers, rng):
+def _delete_same_key(me, writers, room, rng):
     return [('delete', 'key')]
 
 
-def _mixed_writes(me, writers, rng):
+def _mixed_writes(me, writers, room, rng):
     key = rng.choice('abc')
     return [rng.choice([
         ('delete', key), ('set', key, str(me)),
@@ -120,16 +124,16 @@ def _mixed_writes(me, writers, rng):
         ('replace', {key: str(me)})])]
 
 
-def _mixed(me, writers, rng):
+def _mixed(me, writers, room, rng):
     if rng.random() < 1 / 3:
         return [rng.choice([('list',), ('show', rng.choice('abc'))])]
-    return _mixed_writes(me, writers, rng)
+    return _mixed_writes(me, writers, room, rng)
 
 
-def _mixed_specs(me, writers, rng):
+def _mixed_specs(me, writers, room, rng):
     # Nothing replaces all extra specs.
     while True:
-        requests = _mixed(me, writers, rng)
+        requests = _mixed(me, writers, room, rng)
         if requests[0][0] != 'replace':
             return requests
 
@@ -145,9 +149,10 @@ _COMMON = [
 
 WORKLOADS = _COMMON + [
     Workload('set', _empty, _set, judge.own_keys),
-    Workload('replace', _empty, _replace, judge.replaces),
-    Workload('quota', _nearly_full, _fill, judge.fills),
-    Workload('mixed', _one_key, _mixed, judge.any_order, MIXED_WRITERS),
+    Workload('replace', _empty, _replace, judge.replaces, whole=True),
+    Workload('quota', _nearly_full, _fill, judge.fills, whole=True),
+    Workload('mixed', _one_key, _mixed, judge.any_order, MIXED_WRITERS,
+             whole=True),
 ]
 
 EXTRA_SPECS = _COMMON + [
@@ -157,7 +162,7 @@ EXTRA_SPECS = _COMMON + [
 
 # On a Galera cluster reads may be behind, unless they are made to wait.
 MIXED_WRITES = Workload('mixed writes', _one_key, _mixed_writes,
-                        judge.any_order, MIXED_WRITERS)
+                        judge.any_order, MIXED_WRITERS, whole=True)
 
 
 def of(target):
@@ -175,12 +180,17 @@ class Player:
 
     :param subject: has the map, such as a
         :class:`nova_meta.storm.target.InDatabase`
+    :param room: how many items the clients may write together, if the quota
+        of the map allows
     :param seed: makes the random choices repeatable
     """
 
-    def __init__(self, subject, seed=0):
+    def __init__(self, subject, room=targets.QUOTA, seed=0):
         self._subject = subject
+        self._room = min(subject.quota, room)
         self._random = random.Random(seed)
+        # The judge.Round that was played last.
+        self.played = None
 
     def play(self, workload, writers):
         """Play one round.
@@ -188,18 +198,18 @@ class Player:
         :returns: a :class:`judge.Result`
         """
         writers = min(writers, workload.most_writers)
-        initial = workload.initial(writers)
+        initial = workload.initial(writers, self._room)
         self._subject.prepare(initial)
-        requests = [workload.requests(me, writers, self._random)
+        requests = [workload.requests(me, writers, self._room, self._random)
                     for me in range(writers)]
         begun = time.monotonic()
         operations = self._send(requests)
         seconds = time.monotonic() - begun
         left = self._subject.rows()
-        played = judge.Round(initial, operations, dict(left),
-                             self._subject.quota)
-        faults = workload.judgement(played)
-        faults['duplicate rows'] = len(left) - len(played.final)
+        self.played = judge.Round(initial, operations, dict(left),
+                                  self._subject.quota)
+        faults = workload.judgement(self.played)
+        faults['duplicate rows'] = len(left) - len(self.played.final)
         return judge.Result.of(operations, seconds, faults)
 
     def _send(self, requests):
@@ -219,4 +229,6 @@ class Player:
             except BaseException:
                 interrupted.set()
                 raise
-        return [operation for one in clients for operation in one.operations]
+        return [operation._replace(writer=me)
+                for me, one in enumerate(clients)
+                for operation in one.operations]

@@ -43,6 +43,20 @@ def checked_before(global_config, **local_config):
     return app.factory(global_config, **local_config)
 
 
+class MergesReplace(api.API):
+    """Replaces all metadata by what should be merged."""
+
+    def update_instance_metadata(self, context, instance, metadata,
+                                 delete=False):
+        return super().update_instance_metadata(context, instance, metadata,
+                                                delete=True)
+
+
+def merges_replace(global_config, **local_config):
+    server_metadata.compute.API = MergesReplace
+    return app.factory(global_config, **local_config)
+
+
 def answer_of_commit_lost(global_config, **local_config):
     """Changes are committed, and the connection is lost then."""
     real_swap = swap.swap

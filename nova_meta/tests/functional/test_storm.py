@@ -20,7 +20,7 @@ import os
 
 from nova_meta.storm import host
 from nova_meta.storm import judge
-from nova_meta.storm import target
+from nova_meta.storm import target as targets
 from nova_meta.storm import workload
 from nova_meta.tests.functional import base
 
@@ -32,16 +32,20 @@ MOST_ROUNDS = 5
 class Storms:
     """What a test case needs to play storms."""
 
-    target = target.METADATA
+    target = targets.METADATA
 
     @property
     def name(self):
         """The ID of the server or flavor that the clients write to."""
         return self.server
 
-    def play(self, one, writers, rounds):
-        player = workload.Player(target.InDatabase(
-            self.host, self.name, self.target))
+    def play(self, one, writers, rounds, room=targets.QUOTA):
+        """Play a workload.
+
+        :param room: how many items the clients may write together
+        """
+        player = workload.Player(targets.InDatabase(
+            self.host, self.name, self.target), room)
         return sum((player.play(one, writers) for _ in range(rounds)),
                    judge.Result())
 
@@ -78,7 +82,8 @@ class StormTests(Storms):
         for name, fault in self.stock_faults:
             one = workload.named(name, self.target)
             for _ in range(MOST_ROUNDS):
-                result = self.play(one, self.writers, 1)
+                # More of them take long, and say no more.
+                result = self.play(one, self.writers, 1, 2 * self.writers)
                 if result.faults[fault]:
                     break
             else:

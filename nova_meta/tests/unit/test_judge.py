@@ -98,6 +98,49 @@ class JudgeTestCase(testtools.TestCase):
         self.assertEqual({'impossible rounds': 1}, self.judged(
             judge.any_order, operations, {}))
 
+    def test_undone(self):
+        # Begun and ended, one after the other where it matters.
+        early, late = {'begun': 0, 'ended': 1}, {'begun': 2, 'ended': 3}
+        delete = op(history.DELETE, 'a', status=204)._replace(pairs=None)
+        for operations, final, expected, initial in (
+                ([merged(a='1')], {'a': '1'}, {}, {}),
+                ([merged(a='1'), merged(b='1')], {'b': '1'},
+                 {0: 'lost updates'}, {}),
+                ([merged(a='1')], {'a': '0'}, {0: 'lost updates'}, {}),
+                # Either may have been the last one.
+                ([merged(a='1'), merged(a='2')], {'a': '1'}, {}, {}),
+                # The second one was, and it is the one that is gone.
+                ([merged(a='1')._replace(**early),
+                  merged(a='2')._replace(**late)], {'a': '1'},
+                 {1: 'lost updates'}, {}),
+                # A refused one explains nothing, one without answer may.
+                ([merged(a='1'), op(history.MERGE, pairs={'a': '2'},
+                                    status=409)], {'a': '2'},
+                 {0: 'lost updates'}, {}),
+                ([op(history.MERGE, pairs={'a': '2'},
+                     status=None)._replace(**early),
+                  merged(a='1')._replace(**late)], {'a': '2'}, {}, {}),
+                ([op(history.REPLACE, pairs={'b': '1'}), merged(a='1')],
+                 {'b': '1'}, {}, {}),
+                ([op(history.REPLACE, pairs={'b': '1'})],
+                 {'a': '0', 'b': '1'}, {0: 'lost updates'}, {'a': '0'}),
+                ([delete], {}, {}, {'a': '0'}),
+                ([delete], {'a': '0'}, {0: 'resurrected deletes'},
+                 {'a': '0'}),
+                ([delete._replace(ended=2), delete], {},
+                 {0: 'double deletes'}, {'a': '0'}),
+                ([delete, delete, merged(a='1')], {}, {}, {'a': '0'}),
+                ([op(history.LIST)], {}, {}, {})):
+            self.assertEqual(expected, judge.undone(
+                judge.Round(initial, operations, final)), (operations, final))
+
+    def test_counted(self):
+        # Each fault is counted by a judgement, but the one that is not
+        # judged by answers.
+        self.assertEqual(
+            set(judge.FAULTS) - {'duplicate rows'},
+            {fault for faults in judge.COUNTED.values() for fault in faults})
+
     def test_results_add_up(self):
         one = judge.Result.of([merged(a='1'), op(history.LIST)], 1.0,
                               collections.Counter({'lost updates': 1}))

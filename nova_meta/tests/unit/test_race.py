@@ -1,0 +1,85 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""What the command line of nova-meta-race means."""
+
+import contextlib
+import io
+from unittest import mock
+
+import fixtures
+import openstack.config
+from rich import console
+import testtools
+
+from nova_meta.cmd import race
+from nova_meta.storm import cloud
+from nova_meta.storm import judge
+
+
+class RaceTestCase(testtools.TestCase):
+
+    def setUp(self):
+        super().setUp()
+        # As on a machine that knows no cloud.
+        home = self.useFixture(fixtures.TempHomeDir())
+        for variable, value in (('OS_CLOUD', None), ('OS_AUTH_TYPE', None),
+                                ('XDG_CONFIG_HOME', home.path),
+                                ('OS_CLIENT_CONFIG_FILE', None)):
+            self.useFixture(fixtures.EnvironmentVariable(variable, value))
+
+    def names(self, *argv):
+        options = race.parse(argv, openstack.config.OpenStackConfig())
+        return {one.name for one in race.chosen(options)}
+
+    def test_workloads(self):
+        everything = self.names()
+        shared = self.names('--server', 'one')
+        self.assertEqual({'replace', 'quota', 'mixed writes'},
+                         everything - shared)
+        self.assertEqual({'merge', 'set', 'delete and merge', 'same key',
+                          'delete same key'}, shared)
+        self.assertEqual({'set'}, self.names('--server', 'one',
+                                             '--workload', 'set'))
+        self.assertEqual({'quota'}, self.names('--workload', 'quota'))
+
+    def test_nothing_could_be_lost(self):
+        # Nothing but errors proves nothing.
+        options = race.parse([], openstack.config.OpenStackConfig())
+        options.os_cloud = 'it'
+        with mock.patch.object(race, 'run', return_value=(
+                {'merge': judge.Result()}, {}, cloud.Others([], []))):
+            self.assertRaises(cloud.CloudError, race.race, None, options,
+                              console.Console(quiet=True))
+
+    def refused(self, *argv):
+        """Run the command; return its exit status and what it says."""
+        with contextlib.redirect_stderr(io.StringIO()) as err:
+            try:
+                status = race.main(argv)
+            except SystemExit as exc:
+                status = exc.code
+        return status, err.getvalue()
+
+    def test_refused(self):
+        for argv, says in (
+                (['--server', 'one', '--workload', 'replace'],
+                 'keeps what it has'),
+                (['--server', 'one', '--image', 'two'],
+                 'either named or made'),
+                (['--rounds', '0'], 'positive'),
+                (['--os-cloud', 'nowhere'], 'nowhere'),
+                (['--os-auth-type', 'none', '--os-endpoint',
+                  'http://127.0.0.1:9'], '127.0.0.1')):
+            status, said = self.refused(*argv)
+            self.assertEqual(2, status, argv)
+            self.assertIn(says, said)
