@@ -65,8 +65,10 @@ def write(picture, path):
     :param picture: what :func:`timeline` returns
     :raises: OSError
     """
-    ElementTree.ElementTree(picture).write(path, encoding='utf-8',
-                                           xml_declaration=True)
+    with open(path, 'wb') as file:
+        ElementTree.ElementTree(picture).write(file, encoding='utf-8',
+                                               xml_declaration=True)
+        file.write(b'\n')
 
 
 def timeline(title, panels):
