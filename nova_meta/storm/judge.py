@@ -19,6 +19,8 @@ from typing import NamedTuple
 
 from nova_meta.storm import history
 
+UNDECIDED = 'undecided rounds'
+
 # Each of them must not happen, however many clients there are.
 FAULTS = (
     'lost updates',         # acknowledged, and not there
@@ -27,7 +29,7 @@ FAULTS = (
     'double deletes',       # of one key, both acknowledged
     'over quota',           # rounds that left more items than allowed
     'impossible rounds',    # that no order of the requests explains
-    'undecided rounds',     # that have too many orders to try them all
+    UNDECIDED,              # that have too many orders to try them all
     'duplicate rows',       # live rows of a key beyond the first
 )
 
@@ -131,8 +133,11 @@ def same_key(played):
 
 
 def _sent_by_nobody(played):
-    return played.final not in [op.pairs for op in played.operations
-                                if op.acknowledged or op.unknown]
+    possible = [op.pairs for op in played.operations
+                if op.acknowledged or op.unknown]
+    if not any(op.acknowledged for op in played.operations):
+        possible.append(played.initial)
+    return played.final not in possible
 
 
 def delete_same_key(played):
@@ -158,7 +163,7 @@ def any_order(played):
         explained = history.linearizable(
             played.initial, played.operations, played.final, played.quota)
     except history.Undecided:
-        return collections.Counter({'undecided rounds': 1})
+        return collections.Counter({UNDECIDED: 1})
     return collections.Counter({'impossible rounds': int(not explained)})
 
 
@@ -169,7 +174,7 @@ COUNTED = {
     delete_same_key: ('double deletes', 'resurrected deletes'),
     replaces: ('mixed replaces',),
     fills: ('lost updates', 'resurrected deletes', 'over quota'),
-    any_order: ('impossible rounds', 'undecided rounds'),
+    any_order: ('impossible rounds', UNDECIDED),
 }
 
 

@@ -100,10 +100,11 @@ class LinearizableTestCase(testtools.TestCase):
         read = op(history.LIST, answer={}, begun=2, ended=3)
         self.assertPossible({}, [lost, read], {'a': '1'})
 
-    def test_conflict_has_changed_nothing(self):
-        refused = merge({'a': '1'}, None, status=409)
-        self.assertPossible({}, [refused], {})
-        self.assertImpossible({}, [refused], {'a': '1'})
+    def test_refused_has_changed_nothing(self):
+        for status in (401, 409, 412, 429):
+            refused = merge({'a': '1'}, None, status=status)
+            self.assertPossible({}, [refused], {})
+            self.assertImpossible({}, [refused], {'a': '1'})
 
     def test_quota(self):
         added = merge({'a': '1'}, {'a': '1'})

@@ -70,6 +70,16 @@ class JudgeTestCase(testtools.TestCase):
             self.assertEqual(expected, self.judged(
                 judge.same_key, operations, final))
 
+    def test_nothing_acknowledged(self):
+        for status in (429, 500):
+            operations = [op(history.MERGE, pairs={'k': '1'}, status=status)]
+            for judgement, fault in ((judge.same_key, 'lost updates'),
+                                     (judge.replaces, 'mixed replaces')):
+                self.assertEqual({}, self.judged(
+                    judgement, operations, {'old': '0'}, {'old': '0'}))
+                self.assertEqual({fault: 1}, self.judged(
+                    judgement, operations, {}, {'old': '0'}))
+
     def test_delete_same_key(self):
         granted = op(history.DELETE, 'k', status=204)
         refused = op(history.DELETE, 'k', status=404)
