@@ -18,6 +18,7 @@ import importlib.metadata
 import json
 import signal
 import sys
+from typing import NamedTuple
 import urllib.parse
 
 from keystoneauth1 import exceptions as keystone_exceptions
@@ -33,18 +34,18 @@ from nova_meta.storm import report
 from nova_meta.storm import target as targets
 from nova_meta.storm import workload
 
-# Without reads: those of a cluster of databases may be behind.
-WORKLOADS = [one for one in workload.WORKLOADS if one.name != 'mixed'] + [
-    workload.MIXED_WRITES]
+# There may be a cluster of databases.
+WORKLOADS = workload.WITHOUT_READS
 
 DESCRIPTION = """\
 Let many clients update the metadata of one server of a cloud at once, hold
 what they were told against what is there in the end, and clean up.
 
 The server is the one that is named, or one that is made for this and deleted
-afterwards. Each writer has one request under way at a time: a round is of some
-128 requests, and those that put the server's metadata right before and after
-it, one by one. Nothing is asked of hypervisors, but to make a server.
+afterwards. Each writer has one request under way at a time: a round is of up
+to 128 requests, or one of each writer, and those that put the server's
+metadata right before and after it, one by one. Nothing is asked of
+hypervisors, but to make a server.
 
 Of a server that is named only keys with a prefix of their own are written.
 Nova may lose other keys that are written meanwhile: that is the bug which this
@@ -54,7 +55,7 @@ the end are put back.
 
 EPILOG = """\
 Exit status: 0 if nothing was lost, 1 if something was, 2 if that could not be
-found out.
+found out, or not all could be cleaned up.
 """
 
 
@@ -98,6 +99,8 @@ def parse(argv, config):
     options = parser.parse_args(argv)
     if min(options.writers, options.rounds) < 1:
         parser.error('numbers must be positive')
+    if options.writers > workload.MOST_WRITERS:
+        parser.error(f'no more than {workload.MOST_WRITERS} writers')
     if options.server and (
             options.flavor or options.image or options.network):
         parser.error('a server is either named or made')
@@ -125,8 +128,11 @@ def main(argv=None):
         options = parse(argv, config)
         # Standard output is for the JSON, if that is where it goes.
         out = err if options.json == '-' else console.Console()
-        return race(openstack.connection.Connection(
-            config=config.get_one(argparse=options)), options, out)
+        connection = openstack.connection.Connection(
+            config=config.get_one(argparse=options))
+        # It is not made for threads.
+        connection.cache_enabled = False
+        return race(connection, options, out)
     except (cloud.CloudError, exceptions.SDKException,
             keystone_exceptions.ClientException, OSError) as exc:
         err.print(str(exc), style='red', markup=False)
@@ -134,6 +140,23 @@ def main(argv=None):
     except KeyboardInterrupt:
         err.print('Interrupted.')
         return 130
+    except Exception:
+        # Not 1, which says that something was lost.
+        err.print_exception()
+        return 2
+
+
+class Found(NamedTuple):
+    """What has been found out so far.
+
+    :param results: {workload: :class:`judge.Result`}
+    :param rounds: {workload: the :class:`plot.Panel` of its worst round}
+    :param others: the keys of others that are not what they were
+    """
+
+    results: dict
+    rounds: dict
+    others: cloud.Others
 
 
 def race(connection, options, out):
@@ -141,42 +164,26 @@ def race(connection, options, out):
 
     :returns: the exit status
     """
+    for path in (options.json, options.plot):
+        # Better now than when all is done.
+        if path not in (None, '-'):
+            open(path, 'a').close()
     name = options.os_cloud or urllib.parse.urlsplit(
         connection.compute.get_endpoint()).hostname
-    results, rounds, others = run(connection, options, out)
-    total = sum(results.values(), judge.Result())
-    counted = {fault for one in WORKLOADS if one.name in results
-               for fault in judge.COUNTED[one.judgement]}
-    faults = [fault for fault in judge.FAULTS if fault in counted]
-    title = f'{options.writers} writers, one server, {name}'
-    out.print(report.verdict(title, {name: total}, faults))
-    if options.json:
-        report.write_json({
-            'cloud': name,
-            'server': options.server,
-            'writers': options.writers,
-            'rounds': options.rounds,
-            'results': report.figures({name: results}, {name: total}, faults),
-            'keys of others': others._asdict(),
-        }, options.json)
-    if options.plot:
-        plot.write(plot.timeline(title, rounds), options.plot)
-    if not total.acknowledged:
-        raise cloud.CloudError('No update was acknowledged, so none could be '
-                               'lost.')
-    bad = +total.faults
-    out.print('Nothing was lost.' if not bad and not others.lost else
-              f'Updates were lost: {dict(bad)}' if bad else
-              'Keys of others were lost.',
-              style='bold red' if bad or others.lost else 'bold green')
-    return 1 if bad or others.lost else 0
+    found = Found({}, {}, cloud.Others([], []))
+    try:
+        run(connection, options, out, found)
+    finally:
+        # Whatever else goes wrong, such as the clean-up.
+        if found.results:
+            tell(name, found, options, out)
+    return verdict(found, out)
 
 
-def run(connection, options, out):
+def run(connection, options, out, found):
     """Play the workloads on the server that is named, or on one made for it.
 
-    :returns: {workload: :class:`judge.Result`}, {workload: the
-        :class:`plot.Panel` of its worst round}, :class:`cloud.Others`
+    :param found: a :class:`Found`, which is filled
     """
     connection.authorize()
     most = cloud.limit(connection)
@@ -189,21 +196,68 @@ def run(connection, options, out):
             server = cloud.find(connection, options.server)
         else:
             server = stack.enter_context(cloud.made(
-                connection, options.flavor, options.image, options.network))
-            stack.callback(out.print, f'Deleting server {server.id}.')
+                connection, out.print, options.flavor, options.image,
+                options.network))
         metadata = cloud.Metadata(connection.compute, server, most,
                                   whole=not options.server)
         cloud.check_room(metadata.quota, options.writers)
         workloads = playable(options, metadata.quota, out)
-        with kept(metadata, out) if options.server else (
-                contextlib.nullcontext(cloud.Others([], []))) as others:
-            metadata.try_out()
-            shown.update(task, total=len(workloads) * options.rounds)
-            results, rounds = play(
-                metadata, workloads, options,
-                lambda name, step: shown.update(task, description=name,
-                                                advance=step))
-    return results, rounds, others
+        if options.server:
+            stack.enter_context(kept(metadata, found.others, out))
+        metadata.try_out()
+        shown.update(task, total=len(workloads) * options.rounds)
+        play(metadata, workloads, options, found,
+             lambda name, step: shown.update(task, description=name,
+                                             advance=step))
+
+
+def tell(name, found, options, out):
+    """Print the table, and write the files that are asked for.
+
+    :param name: of the cloud
+    """
+    total = sum(found.results.values(), judge.Result())
+    counted = {fault for one in WORKLOADS if one.name in found.results
+               for fault in judge.COUNTED[one.judgement]}
+    faults = [fault for fault in judge.FAULTS if fault in counted]
+    title = f'{options.writers} writers, one server, {name}'
+    out.print(report.verdict(title, {name: total}, faults))
+    if options.json:
+        report.write_json({
+            'cloud': name,
+            'server': options.server,
+            'writers': options.writers,
+            'rounds': options.rounds,
+            'results': report.figures({name: found.results}, {name: total},
+                                      faults),
+            'keys of others': found.others._asdict(),
+        }, options.json)
+    if options.plot:
+        plot.write(plot.timeline(title, found.rounds), options.plot)
+
+
+def verdict(found, out):
+    """Say whether anything was lost.
+
+    :returns: the exit status
+    :raises: CloudError if that is not known
+    """
+    total = sum(found.results.values(), judge.Result())
+    bad = +total.faults
+    undecided = bad.pop(judge.UNDECIDED, 0)
+    if bad or found.others.lost:
+        out.print(f'Updates were lost: {dict(bad)}' if bad else
+                  'Keys of others were lost.', style='bold red')
+        return 1
+    if not total.acknowledged:
+        raise cloud.CloudError('No update was acknowledged, so none could be '
+                               'lost.')
+    if undecided:
+        raise cloud.CloudError(
+            f'Nothing was seen to be lost, but in {undecided} rounds too many '
+            'requests failed to be sure.')
+    out.print('Nothing was lost.', style='bold green')
+    return 0
 
 
 def playable(options, quota, out):
@@ -223,42 +277,38 @@ def playable(options, quota, out):
     return workloads
 
 
-def play(metadata, workloads, options, progress):
+def play(metadata, workloads, options, found, progress):
     """Play all rounds.
 
     :param metadata: a :class:`cloud.Metadata`
+    :param found: a :class:`Found`, which is filled
     :param progress: called with a workload's name, and the rounds that are
         done since the last call
-    :returns: {workload: :class:`judge.Result`}, {workload:
-        :class:`plot.Panel`}
     """
     player = workload.Player(metadata)
-    results, worst = {}, {}
+    results, worst, _ = found
     for one in workloads:
-        results[one.name] = judge.Result()
         for number in range(1, options.rounds + 1):
             progress(one.name, 0)
             result = player.play(one, options.writers)
-            results[one.name] += result
+            results[one.name] = results.get(
+                one.name, judge.Result()) + result
             if one.name not in worst or (
                     result.faults.total() > worst[one.name].faults.total()):
                 worst[one.name] = plot.Panel(
                     f'{one.name}, round {number} of {options.rounds}',
                     player.played, result.faults)
             progress(one.name, 1)
-    return results, worst
 
 
 @contextlib.contextmanager
-def kept(metadata, out):
+def kept(metadata, others, out):
     """Restore the metadata when the context ends, and say what that took.
 
-    :returns: a context manager of :class:`cloud.Others`, whose lists are
-        filled when it ends
+    :param others: a :class:`cloud.Others`, whose lists are filled then
     """
-    others = cloud.Others([], [])
     try:
-        yield others
+        yield
     finally:
         try:
             for mine, found in zip(others, metadata.restore()):
@@ -267,7 +317,8 @@ def kept(metadata, out):
             out.print(
                 'The metadata could not be restored. Keys that begin with '
                 f'{metadata.prefix} are left over, and this was there before:',
-                json.dumps(metadata.found), style='red', markup=False)
+                json.dumps(metadata.found), style='red', markup=False,
+                soft_wrap=True)
             raise
         out.print('The keys that were written are removed.')
         if others.lost:

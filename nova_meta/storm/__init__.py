@@ -14,5 +14,6 @@
 
 ``servers`` starts database servers, ``host`` makes a private Nova, ``client``
 talks to it, ``workload`` says what the clients do, ``judge`` counts what went
-wrong, ``history`` is the pure part of that, ``report`` prints it.
+wrong, ``history`` is the pure part of that, ``report`` prints it, ``plot``
+draws it. ``cloud`` has them talk to a server of a live cloud instead.
 """

@@ -33,12 +33,17 @@ PREFIX = 'nova-meta-race-'
 SERVER_TIMEOUT, INTERVAL = 600, 2
 # Seconds after which each database node that answers has seen all changes.
 LAG = 0.5
-# Seconds to wait before metadata is written again that was not written.
+# Seconds to wait before each try of what a hiccup of the cloud may fail.
 PAUSES = (0, 1, 2, 4, 8)
 
 
 class CloudError(Exception):
     """It cannot be done, or should not; the message says why."""
+
+
+# What another try may not meet; a time-out has been waited for already.
+TROUBLE = (CloudError, exceptions.HttpException,
+           keystone_exceptions.ClientException)
 
 
 class Others(NamedTuple):
@@ -88,8 +93,9 @@ class Client(client.MetadataClient):
             decoded = answer.json()
         except ValueError:
             # That of a DELETE, or of a proxy.
-            decoded = {}
-        return answer.status_code, answer.headers.get('ETag'), decoded
+            decoded = None
+        return answer.status_code, answer.headers.get('ETag'), (
+            decoded if isinstance(decoded, dict) else {})
 
 
 class Metadata:
@@ -111,7 +117,7 @@ class Metadata:
         self._round = 0
         self.prefix = f'{PREFIX}{secrets.token_hex(2)}.'
         self.found = self._read()
-        self.quota = most - len(self.found)
+        self.quota = most if whole else most - len(self.found)
 
     @property
     def _prefix(self):
@@ -135,7 +141,7 @@ class Metadata:
     def rows(self):
         """Return what is there with the prefix as (key, value)."""
         time.sleep(LAG)
-        return list(_own(self._read(), self._prefix).items())
+        return list(_own(_tried(self._read), self._prefix).items())
 
     def try_out(self):
         """Write a key and remove it again.
@@ -151,7 +157,7 @@ class Metadata:
         :returns: :class:`Others`
         :raises: CloudError if that cannot be done
         """
-        there = self._read()
+        there = _tried(self._read)
         lost = {key: value for key, value in self.found.items()
                 if key not in there}
         self._write({}, lost)
@@ -165,28 +171,25 @@ class Metadata:
         exceptions.raise_from_response(answer)
         return answer.json()['metadata']
 
-    def _write(self, wanted, lost=None, pauses=PAUSES):
+    def _write(self, wanted, lost=None, pauses=None):
         """Make the keys with a prefix be these, until they are.
 
         :param wanted: the keys and their values
         :param lost: keys without the prefix, to write if they are not there
         """
-        for pause in pauses:
-            time.sleep(pause)
-            there = self._read()
-            try:
-                self._change(there, wanted, lost or {})
-            except exceptions.HttpException as exc:
-                problem = exc
-                continue
-            time.sleep(LAG)
-            there = self._read()
-            if _own(there, self.prefix) == _own(wanted, self.prefix) and (
-                    set(lost or {}) <= set(there)):
-                return
-            problem = 'it is not what was written'
-        raise CloudError(f'The metadata of server {self._server.id} cannot be '
-                         f'written: {problem}')
+        try:
+            _tried(lambda: self._write_once(wanted, lost or {}), pauses)
+        except TROUBLE as exc:
+            raise CloudError(f'The metadata of server {self._server.id} '
+                             f'cannot be written: {exc}') from exc
+
+    def _write_once(self, wanted, lost):
+        self._change(self._read(), wanted, lost)
+        time.sleep(LAG)
+        there = self._read()
+        if _own(there, self.prefix) != _own(wanted, self.prefix) or (
+                not lost.keys() <= there.keys()):
+            raise CloudError('it is not what was written')
 
     def _change(self, there, wanted, lost):
         if self._whole:
@@ -202,7 +205,22 @@ class Metadata:
         missing |= {key: value for key, value in lost.items()
                     if key not in there}
         if missing:
-            self._compute.set_server_metadata(self._server.id, **missing)
+            self._server.set_metadata(self._compute, missing)
+
+
+def _tried(function, pauses=None):
+    """Call a function until it is through, or there were tries enough.
+
+    :param pauses: seconds to wait before each try; PAUSES if not given
+    :raises: what the last try has raised
+    """
+    *before, last = PAUSES if pauses is None else pauses
+    for pause in before:
+        time.sleep(pause)
+        with contextlib.suppress(*TROUBLE):
+            return function()
+    time.sleep(last)
+    return function()
 
 
 def _own(pairs, prefix):
@@ -236,10 +254,11 @@ def find(connection, name):
 
 
 @contextlib.contextmanager
-def made(connection, flavor=None, image=None, network=None):
+def made(connection, say, flavor=None, image=None, network=None):
     """Make a server, and delete it when the context ends.
 
     :param connection: an :class:`openstack.connection.Connection`
+    :param say: called with what is about to be done
     :param flavor: name or ID; the smallest one that fits if not given
     :param image: name or ID; the only one there is if not given
     :param network: name or ID; the server has no network if not given
@@ -252,13 +271,28 @@ def made(connection, flavor=None, image=None, network=None):
     networks = [{'uuid': connection.network.find_network(
         network, ignore_missing=False).id}] if network else 'none'
     compute = connection.compute
-    server = compute.create_server(
-        name=PREFIX + secrets.token_hex(2), flavor_id=flavor.id,
-        image_id=image.id, networks=networks)
+    name = PREFIX + secrets.token_hex(4)
+    say(f'Making server {name}.')
     try:
-        yield _active(compute, server)
+        yield _active(compute, compute.create_server(
+            name=name, flavor_id=flavor.id, image_id=image.id,
+            networks=networks))
     finally:
+        say(f'Deleting server {name}.')
+        _tried(lambda: _delete(compute, name))
+
+
+def _delete(compute, name):
+    # By its name, as the answer that has its ID may have been lost.
+    for server in compute.servers(details=False, name=f'^{name}$'):
         compute.delete_server(server)
+        try:
+            compute.wait_for_status(server, 'SOFT_DELETED', [], INTERVAL,
+                                    SERVER_TIMEOUT)
+        except exceptions.NotFoundException:
+            continue
+        # Nova would keep it for a while ([DEFAULT]/reclaim_instance_interval).
+        compute.delete_server(server, force=True)
         compute.wait_for_delete(server, INTERVAL, SERVER_TIMEOUT)
 
 

@@ -257,8 +257,7 @@ class LaggingNodeTestCase(test_storm.Storms, test_status.StatusTests,
 class GaleraStormTestCase(test_storm.StormTests, GaleraTestCase):
     """Clients of three nova-api, each of which has a node of its own."""
 
-    workloads = [one for one in workload.WORKLOADS
-                 if one.name != 'mixed'] + [workload.MIXED_WRITES]
+    workloads = workload.WITHOUT_READS
     processes = 1
 
     def setUp(self):

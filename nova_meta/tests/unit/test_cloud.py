@@ -18,6 +18,7 @@ from keystoneauth1 import plugin
 from keystoneauth1 import session
 from openstack import connection
 from openstack import exceptions
+import requests
 from requests_mock.contrib import fixture
 import testtools
 
@@ -67,6 +68,8 @@ class CloudTestCase(testtools.TestCase):
     def setUp(self):
         super().setUp()
         self.patch(cloud, 'INTERVAL', 0)
+        self.patch(cloud, 'PAUSES', (0, 0))
+        self.said = []
         self.web = self.useFixture(fixture.Fixture())
         for service, version in (('compute', '2.1'), ('image', '2.9'),
                                  ('network', '2.0')):
@@ -124,20 +127,30 @@ class CloudTestCase(testtools.TestCase):
         """Let a server be made that is in these states, and then gone."""
         self.web.post(f'{SERVICES["compute"]}/servers', status_code=202,
                       json={'server': {'id': 'one'}})
+        self.web.get(f'{SERVICES["compute"]}/servers',
+                     json={'servers': [{'id': 'one'}]})
         self.web.delete(SERVER, status_code=204)
         self.web.get(SERVER, [
             {'json': {'server': {**ACTIVE, **server}}} for server in servers
         ] + [{'status_code': 404}])
 
+    def made(self, *args):
+        return cloud.made(self.connection(), self.said.append, *args)
+
     def test_made(self):
         self.has(flavors=((1, 128, 1, 1), (2, 512, 2, 1), (3, 512, 1, 5),
                           (4, 512, 1, 0), (5, 256, 1, 5)))
         self.becomes({'status': 'BUILD'}, {}, {})
-        with cloud.made(self.connection()) as server:
+        with self.made() as server:
             self.assertEqual(('one', 'ACTIVE'), (server.id, server.status))
             self.assertEqual([], self.sent('DELETE'))
         [(_, sent)] = self.sent('POST')
-        self.assertTrue(sent['server'].pop('name').startswith(cloud.PREFIX))
+        name = sent['server'].pop('name')
+        self.assertTrue(name.startswith(cloud.PREFIX))
+        self.assertEqual(
+            [f'Making server {name}.', f'Deleting server {name}.'], self.said)
+        self.assertIn({'name': [f'^{name}$']}, [
+            request.qs for request in self.web.request_history])
         # The least memory and disk that the image asks for.
         self.assertEqual({'imageRef': 'small', 'flavorRef': '5',
                           'networks': 'none'}, sent['server'])
@@ -153,7 +166,7 @@ class CloudTestCase(testtools.TestCase):
             'flavor': {'id': '7'}})
         self.web.get(f'{SERVICES["network"]}/networks/net', json={
             'network': {'id': 'net'}})
-        with cloud.made(self.connection(), '7', 'large', 'net'):
+        with self.made('7', 'large', 'net'):
             pass
         [(_, sent)] = self.sent('POST')
         del sent['server']['name']
@@ -167,7 +180,7 @@ class CloudTestCase(testtools.TestCase):
                 (('a',), ((1, 128, 1, 1),), 'no flavor')):
             self.has(images, flavors)
             error = self.assertRaises(
-                cloud.CloudError, cloud.made(self.connection()).__enter__)
+                cloud.CloudError, self.made().__enter__)
             self.assertIn(says, str(error))
         self.assertEqual([], self.sent('POST'))
 
@@ -176,7 +189,7 @@ class CloudTestCase(testtools.TestCase):
         broken = {'status': 'ERROR', 'fault': {'message': 'No valid host'}}
         self.becomes(broken, broken, broken)
         error = self.assertRaises(
-            cloud.CloudError, cloud.made(self.connection()).__enter__)
+            cloud.CloudError, self.made().__enter__)
         self.assertIn('No valid host', str(error))
         self.assertEqual(1, len(self.sent('DELETE')))
 
@@ -185,11 +198,65 @@ class CloudTestCase(testtools.TestCase):
         self.becomes({}, {})
 
         def interrupted():
-            with cloud.made(self.connection()):
+            with self.made():
                 raise KeyboardInterrupt()
 
         self.assertRaises(KeyboardInterrupt, interrupted)
         self.assertEqual(1, len(self.sent('DELETE')))
+
+    def test_deleted_if_the_answer_is_lost(self):
+        self.has()
+        self.becomes({})
+        self.web.post(f'{SERVICES["compute"]}/servers', status_code=504)
+        self.assertRaises(exceptions.HttpException, self.made().__enter__)
+        self.assertEqual(1, len(self.sent('DELETE')))
+
+    def test_deleted_at_once(self):
+        # Where Nova keeps it for a while.
+        self.has()
+        self.becomes({}, {}, {'status': 'SOFT_DELETED'})
+        self.web.post(f'{SERVER}/action', status_code=202)
+        with self.made():
+            pass
+        self.assertIn(('/compute/v2.1/servers/one/action',
+                       {'forceDelete': None}), self.sent('POST'))
+
+    def test_deleted_in_spite_of_hiccups(self):
+        self.has()
+        self.becomes({})
+        self.web.delete(SERVER, [{'status_code': 503}, {'status_code': 204}])
+        self.web.get(f'{SERVICES["compute"]}/servers', [
+            {'exc': requests.exceptions.ConnectionError},
+            {'json': {'servers': [{'id': 'one'}]}}])
+        self.patch(cloud, 'PAUSES', (0, 0, 0))
+        with self.made():
+            pass
+        self.assertEqual(2, len(self.sent('DELETE')))
+
+    def test_not_deleted(self):
+        self.has()
+        self.becomes({})
+        self.web.delete(SERVER, status_code=503)
+        made = self.made()
+        made.__enter__()
+        self.assertRaises(exceptions.HttpException, made.__exit__,
+                          None, None, None)
+
+    def test_room_of_a_server(self):
+        self.web.get(f'{SERVER}/metadata', json={'metadata': {'a': '1'}})
+        self.web.get(SERVER, json={'server': ACTIVE})
+        compute = self.connection().compute
+        for whole, quota in ((False, 127), (True, 128)):
+            self.assertEqual(quota, cloud.Metadata(
+                compute, compute.get_server('one'), 128, whole).quota)
+
+    def test_answer_of_a_proxy(self):
+        for answer in ('null', '"slow down"', '[]', '<html>'):
+            self.web.get(f'{SERVER}/metadata', text=answer, status_code=502)
+            operation = cloud.Client(self.connection().compute, 'one',
+                                     'mine.').list()
+            self.assertEqual((502, None), (operation.status,
+                                           operation.answer))
 
     def test_no_such_server(self):
         self.web.get(f'{SERVICES["compute"]}/servers/two', status_code=404)

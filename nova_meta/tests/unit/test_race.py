@@ -12,6 +12,7 @@
 
 """What the command line of nova-meta-race means."""
 
+import collections
 import contextlib
 import io
 from unittest import mock
@@ -36,6 +37,7 @@ class RaceTestCase(testtools.TestCase):
                                 ('XDG_CONFIG_HOME', home.path),
                                 ('OS_CLIENT_CONFIG_FILE', None)):
             self.useFixture(fixtures.EnvironmentVariable(variable, value))
+        self.patch(openstack.config.loader, 'CONFIG_FILES', [])
 
     def names(self, *argv):
         options = race.parse(argv, openstack.config.OpenStackConfig())
@@ -52,14 +54,45 @@ class RaceTestCase(testtools.TestCase):
                                              '--workload', 'set'))
         self.assertEqual({'quota'}, self.names('--workload', 'quota'))
 
-    def test_nothing_could_be_lost(self):
+    def verdict(self, acknowledged=1, lost=(), **faults):
+        """Return the exit status for a result.
+
+        :param faults: with underscores for spaces
+        """
+        result = judge.Result(acknowledged, faults=collections.Counter({
+            name.replace('_', ' '): count for name, count in faults.items()}))
+        return race.verdict(
+            race.Found({'merge': result}, {}, cloud.Others(list(lost), [])),
+            console.Console(quiet=True))
+
+    def test_verdict(self):
+        self.assertEqual(0, self.verdict(lost_updates=0))
+        self.assertEqual(1, self.verdict(lost_updates=1))
+        self.assertEqual(1, self.verdict(lost=['theirs']))
+        self.assertEqual(1, self.verdict(lost_updates=1, undecided_rounds=1))
+        # Lost, by those whose requests nobody acknowledged.
+        self.assertEqual(1, self.verdict(acknowledged=0, lost=['theirs']))
+
+    def test_no_verdict(self):
         # Nothing but errors proves nothing.
-        options = race.parse([], openstack.config.OpenStackConfig())
-        options.os_cloud = 'it'
-        with mock.patch.object(race, 'run', return_value=(
-                {'merge': judge.Result()}, {}, cloud.Others([], []))):
-            self.assertRaises(cloud.CloudError, race.race, None, options,
-                              console.Console(quiet=True))
+        for result in ({'acknowledged': 0}, {'undecided_rounds': 1}):
+            self.assertRaises(cloud.CloudError, self.verdict, **result)
+
+    def test_bug(self):
+        # Not the exit status that says that something was lost.
+        with mock.patch.object(race, 'race', side_effect=KeyError('a bug')):
+            status, said = self.refused('--os-auth-type', 'none',
+                                        '--os-endpoint', 'http://127.0.0.1:9')
+        self.assertEqual(2, status)
+        self.assertIn('a bug', said)
+
+    def test_files_that_cannot_be_written(self):
+        for option in ('--json', '--plot'):
+            status, said = self.refused(
+                '--os-auth-type', 'none', '--os-endpoint',
+                'http://127.0.0.1:9', option, '/nowhere/file')
+            self.assertEqual(2, status)
+            self.assertIn('/nowhere/file', said)
 
     def refused(self, *argv):
         """Run the command; return its exit status and what it says."""
@@ -77,6 +110,7 @@ class RaceTestCase(testtools.TestCase):
                 (['--server', 'one', '--image', 'two'],
                  'either named or made'),
                 (['--rounds', '0'], 'positive'),
+                (['--writers', '1001'], 'no more than 1000'),
                 (['--os-cloud', 'nowhere'], 'nowhere'),
                 (['--os-auth-type', 'none', '--os-endpoint',
                   'http://127.0.0.1:9'], '127.0.0.1')):
