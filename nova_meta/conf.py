@@ -51,11 +51,25 @@ How long, in seconds, a metadata change may go on being tried again.
 
 No new try begins after this time, whatever ``max_retries`` says. A try that
 has begun may still wait for a lock as long as the database allows, so the
-longest a request can take is this plus the lock wait timeout of the database
-(``innodb_lock_wait_timeout`` on MariaDB and MySQL).
+longest that a request can take is this plus the lock wait time-out of the
+database:
 
-Keep it below the time-out of the proxy in front of nova-api, or clients get
-the proxy's error instead of a 409 that says what happened.
+* MariaDB and MySQL: ``innodb_lock_wait_timeout``, 50 seconds by default. With
+  both defaults a request can take 80 seconds.
+* PostgreSQL: ``lock_timeout``, which by default is not limited.
+* SQLite: ``timeout`` of the connection, 5 seconds by default.
+
+To wait less, at no cost for a request, put it into the database URL of the
+cell and of the API database, such as
+``?init_command=SET%20SESSION%20innodb_lock_wait_timeout%3D20`` with PyMySQL or
+``?options=-c%20lock_timeout%3D20000`` with psycopg2. It holds for all that
+nova-api does there. A server that does not answer at all is waited for as long
+as the driver does (``read_timeout`` of PyMySQL). A request that finds out that
+it needs more of the quota than expected begins again, with as much time.
+
+Keep the sum below the time-out of the proxy in front of nova-api, which is
+often 60 seconds, or clients get the proxy's error instead of a 409 that says
+what happened.
 
 Related options:
 

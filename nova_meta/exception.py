@@ -17,6 +17,13 @@ from nova import exception
 from nova_meta.i18n import _
 
 
+class ExtraSpecKeysCollide(exception.FlavorExtraSpecUpdateCreateFailed):
+    msg_fmt = _("The extra specs of flavor %(id)s cannot have two keys that "
+                "the database takes for one, such as keys that differ in "
+                "trailing spaces only. Nothing was changed. Use another key, "
+                "or delete the one that is there.")
+
+
 class MetadataItemNotFound(exception.NotFound):
     msg_fmt = _("Metadata item was not found")
 

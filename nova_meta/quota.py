@@ -19,6 +19,8 @@ number that is most likely enough, its answer is kept, and a request that turns
 out to need more leaves the lock, asks again and starts over.
 """
 
+import contextlib
+
 
 class NotChecked(Exception):
     """More items are needed than the quota check has been asked for.
@@ -35,23 +37,22 @@ class Allowance:
     """The largest number of items that a quota check has let pass.
 
     :param check: called with a number of items; raises if that is too many
-    :param refused: the exception, or a tuple of them, that means "too many"
     """
 
-    def __init__(self, check, refused):
+    def __init__(self, check):
         self._check = check
-        self._refused = refused
         self._passed = -1
 
-    def expect(self, count):
+    def expect(self, guess):
         """Have a likely number checked; a refusal decides nothing yet.
 
-        Not to be called under a lock.
+        Nor does another error: what is to be told first, such as the state of
+        the server, is not known yet. Not to be called under a lock.
+
+        :param guess: called without arguments, returns the number
         """
-        try:
-            self.ask(count)
-        except self._refused:
-            pass
+        with contextlib.suppress(Exception):
+            self.ask(guess())
 
     def ask(self, count):
         """Have a number checked that is needed; not to be called under a lock.

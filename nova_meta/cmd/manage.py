@@ -26,6 +26,7 @@ from nova.db.main import api as main_db_api
 from nova import exception as nova_exception
 from nova import objects
 from oslo_config import cfg
+from oslo_db import exception as db_exc
 
 from nova_meta.db import api as db_api
 from nova_meta.db import duplicates
@@ -116,6 +117,9 @@ class Healer:
             except exception.MetadataUpdateConflict as exc:
                 self.failed += 1
                 done = f'not removed: {exc.format_message()}'
+            except db_exc.DBConnectionError as exc:
+                self.failed += 1
+                done = f'perhaps removed, see again: {exc}'
         self.left += done == 'found'
         print(f'{where}: server {uuid}: {count} {done}')
 

@@ -12,6 +12,8 @@
 
 """Server metadata in the compute API."""
 
+import sys
+
 from nova.compute import api as compute_api
 from nova.compute import vm_states
 from nova import context as nova_context
@@ -29,6 +31,10 @@ from nova_meta import quota
 CONF = conf.CONF
 LOG = logging.getLogger(__name__)
 
+DATABASE_DRIVER = 'nova.quota.DbQuotaDriver'
+# As many items as can be counted.
+UNLIMITED = sys.maxsize
+
 
 class _PartOf(dict):
     """Some pairs of a map, counted as the whole of it.
@@ -43,6 +49,15 @@ class _PartOf(dict):
 
     def __len__(self):
         return self._count
+
+
+def is_loaded(instance):
+    """Whether an instance has more than API._get_instance_from_cell gives it.
+
+    Upstream has loaded it: from its row or, before it is in a cell, from the
+    request to build it.
+    """
+    return 'vm_state' in instance
 
 
 class API(compute_api.API):
@@ -80,10 +95,12 @@ class API(compute_api.API):
     def get_instance_metadata(self, context, instance):
         """Get all metadata associated with an instance.
 
+        :returns: a dict; empty, as upstream's, if the instance was loaded
+            before and is in no cell yet
         :raises: InstanceNotFound if it was deleted meanwhile
         """
         return db_api.instance_metadata_get(context, instance.uuid,
-                                            must_exist=True)
+                                            must_exist=not is_loaded(instance))
 
     def update_instance_metadata(self, context, instance, metadata,
                                  delete=False):
@@ -100,15 +117,24 @@ class API(compute_api.API):
         :raises: InstanceNotFound if it was deleted meanwhile
         :raises: MetadataUpdateConflict if the retry budget is spent
         """
-        if 'vm_state' in instance:
-            # It was loaded, perhaps because it has no row in a cell yet.
+        if is_loaded(instance):
+            # It may have no row that could tell.
             self._check_changeable(context, instance)
         change = delta.replace(metadata) if delete else delta.merge(metadata)
         allowance = quota.Allowance(
             lambda count: self._check_metadata_properties_quota(
-                context, _PartOf(metadata, count)),
-            nova_exception.MetadataLimitExceeded)
-        allowance.expect(max(len(metadata), CONF.quota.metadata_items))
+                context, _PartOf(metadata, count)))
+
+        def likely():
+            limit = CONF.quota.metadata_items
+            if CONF.quota.driver != DATABASE_DRIVER:
+                # It does not look at the option, and to ask it for the limit
+                # would cost more than the check.
+                return len(change.apply(
+                    self.get_instance_metadata(context, instance)))
+            return UNLIMITED if limit < 0 else max(len(metadata), limit)
+
+        allowance.expect(likely)
 
         def decide(server, current):
             self._check_changeable(context, server)
@@ -118,12 +144,13 @@ class API(compute_api.API):
 
         while True:
             try:
-                return self._change(context, instance, decide)
+                return self._change(context, instance, decide, change.apply)
             except quota.NotChecked as more:
+                needed = more.count
                 # Some room, or every key that others add meanwhile would
                 # bring us back here.
-                allowance.expect(more.count * 5 // 4)
-                allowance.ask(more.count)
+                allowance.expect(lambda: needed * 5 // 4)
+                allowance.ask(needed)
 
     def delete_instance_metadata(self, context, instance, key):
         """Remove one key from the metadata of an instance.
@@ -140,12 +167,17 @@ class API(compute_api.API):
             self._check_changeable(context, server)
             return delta.remove(key).apply(current)
 
-        # Made again it would not find the key, and say so.
-        self._change(context, instance, decide, repeatable=False)
+        try:
+            self._change(context, instance, decide)
+        except nova_exception.InstanceNotFound:
+            if is_loaded(instance):
+                # It is in no cell yet, and has no metadata there.
+                raise exception.MetadataItemNotFound()
+            raise
 
-    def _change(self, context, instance, decide, repeatable=True):
+    def _change(self, context, instance, decide, ask=None):
         done = db_api.instance_metadata_swap(context, instance.uuid, decide,
-                                             repeatable)
+                                             ask)
         instance.metadata = done.after
         instance.obj_reset_changes(['metadata'])
         if done.before != done.after:

@@ -43,7 +43,7 @@ INSTANCE_METADATA = swap.Binding(
 # too, and the rows of it with no regard to their own marks.
 INSTANCE_SYSTEM_METADATA = INSTANCE_METADATA._replace(
     guards=(), owner=models.InstanceSystemMetadata.__table__.c.instance_uuid,
-    soft=False)
+    soft=False, nullable=True)
 
 # Without its transaction, and without its retries, which begin below what the
 # caller has read.
@@ -82,7 +82,7 @@ def instance_metadata_update(context, instance_uuid, metadata, delete):
     change = delta.replace(metadata) if delete else delta.merge(metadata)
     return instance_metadata_swap(
         context, instance_uuid,
-        lambda server, current: change.apply(current)).after
+        lambda server, current: change.apply(current), change.apply).after
 
 
 @require_context
@@ -102,22 +102,22 @@ def instance_metadata_delete(context, instance_uuid, key):
 
 
 @require_context
-def instance_metadata_swap(context, instance_uuid, decide, repeatable=True):
+def instance_metadata_swap(context, instance_uuid, decide, ask=None):
     """Change the metadata of a server by a decision on what it is now.
 
     :param decide: called with the locked row of the server and its metadata,
         returns the new metadata; see :func:`nova_meta.db.swap.swap`. It may
         be called several times.
-    :param repeatable: whether the change may be made again when it is not
-        known whether it was made: when the connection is lost at COMMIT.
-        A decision that its own effect would turn into a refusal may not.
+    :param ask: by which to look for the change when it is not known whether it
+        was made, see :func:`nova_meta.db.transaction.run`
     :returns: a :class:`nova_meta.db.swap.Swap`
+    :raises: DBConnectionError if it is still not known
     :raises: InstanceNotFound if there is no such server
     :raises: MetadataUpdateConflict if the retry budget is spent
     """
     return _transact(
         context, instance_uuid,
-        lambda change: change(INSTANCE_METADATA, decide), repeatable)
+        lambda change: change(INSTANCE_METADATA, decide), ask)
 
 
 @require_context
@@ -133,7 +133,7 @@ def instance_map_heal(context, instance_uuid, binding):
     # What no decision changes is written without them.
     _transact(context, instance_uuid,
               lambda change: change(binding, lambda server, current: current),
-              repeatable=True)
+              ask=lambda current: current)
 
 
 @require_context
@@ -151,6 +151,8 @@ def instance_update_and_get_original(context, instance_uuid, values,
     :raises: InstanceNotFound, UnexpectedTaskStateError,
         UnexpectedDeletingTaskStateError, InstanceUpdateConflict as upstream's
     :raises: MetadataUpdateConflict if the retry budget is spent
+    :raises: DBConnectionError if the connection is lost at COMMIT; as
+        upstream's, it leaves open whether the update was made
     """
     columns = dict(values)
     deltas = [(binding, columns.pop(name))
@@ -170,19 +172,15 @@ def instance_update_and_get_original(context, instance_uuid, values,
             context, instance_uuid, {**columns, **swapped},
             columns_to_join=columns_to_join)
 
-    # Made again, it might not find the states that it has changed itself.
-    return _transact(
-        context, instance_uuid, update,
-        repeatable=not columns.keys() & {'expected_task_state',
-                                         'expected_vm_state'})
+    return _transact(context, instance_uuid, update, ask=None)
 
 
-def _transact(context, instance_uuid, work, repeatable):
+def _transact(context, instance_uuid, work, ask):
     main_db_api._check_db_access()
     writer = main_db_api.get_context_manager(context).writer
     try:
         return transaction.run(writer, context, instance_uuid, work,
-                               repeatable, f'server {instance_uuid}')
+                               ask, f'server {instance_uuid}')
     except swap.ParentNotFound:
         raise nova_exception.InstanceNotFound(instance_id=instance_uuid)
     except retry.RetriesExhausted as exc:

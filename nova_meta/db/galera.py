@@ -24,6 +24,9 @@ Such a decision is made again, after the node has caught up.
 
 import sqlalchemy as sa
 
+VARIABLES = ('wsrep_on', 'wsrep_sync_wait',
+             'group_replication_single_primary_mode')
+
 # MariaDB; Percona XtraDB Cluster.
 CATCH_UP = {True: 'SET STATEMENT wsrep_sync_wait = 1 FOR SELECT 1',
             False: 'SELECT /*+ SET_VAR(wsrep_sync_wait = 1) */ 1'}
@@ -56,6 +59,19 @@ def wary(connection, decide):
     return decide_to_write
 
 
+def certifies(connection):
+    """Whether writers on other servers notice each other by what they write.
+
+    On a node of a cluster, and in a group of MySQL servers that may all be
+    written to.
+
+    :param connection: a SQLAlchemy Connection, to any database
+    """
+    found = _variables(connection)
+    return (found.get('wsrep_on') == 'ON' or
+            found.get('group_replication_single_primary_mode') == 'OFF')
+
+
 def may_lag(connection):
     """Whether the node of a connection may be behind others.
 
@@ -63,17 +79,20 @@ def may_lag(connection):
     :returns: False on any database that is not Galera, and if the operator
         lets all reads wait (``[database]/mysql_wsrep_sync_wait``)
     """
-    if connection.dialect.name not in ('mysql', 'mariadb'):
-        return False
-    # Asked once for each connection to the database.
-    if 'may_lag' not in connection.info:
-        found = dict(connection.execute(sa.text(
-            "SHOW VARIABLES WHERE Variable_name "
-            "IN ('wsrep_on', 'wsrep_sync_wait')")).all())
-        connection.info['may_lag'] = (
-            found.get('wsrep_on') == 'ON' and
+    found = _variables(connection)
+    return (found.get('wsrep_on') == 'ON' and
             not int(found['wsrep_sync_wait']) & 1)
-    return connection.info['may_lag']
+
+
+def _variables(connection):
+    if connection.dialect.name not in ('mysql', 'mariadb'):
+        return {}
+    # Asked once for each connection to the database.
+    if 'nova_meta' not in connection.info:
+        connection.info['nova_meta'] = dict(map(tuple, connection.execute(
+            sa.text('SHOW VARIABLES WHERE Variable_name IN :names').bindparams(
+                sa.bindparam('names', VARIABLES, expanding=True))).all()))
+    return connection.info['nova_meta']
 
 
 def catch_up(connection):

@@ -18,7 +18,7 @@ The order of the statements is what makes it right:
 2. read the live rows of the map. Only now: under REPEATABLE READ the first
    plain read fixes the view, so a read before the lock would see the past;
 3. decide, in Python, what the map shall be;
-4. compare-and-swap the version of the parent to a value that differs;
+4. compare-and-swap the version of the parent;
 5. write the rows that differ.
 
 The lock makes the writers of one database server queue. The compare-and-swap
@@ -39,6 +39,8 @@ from typing import NamedTuple
 from oslo_utils import timeutils
 import sqlalchemy as sa
 
+from nova_meta.db import galera
+
 
 class Binding(NamedTuple):
     """The tables of one kind of map.
@@ -53,6 +55,8 @@ class Binding(NamedTuple):
     :param soft: whether rows are not deleted but marked so, in ``deleted`` and
         ``deleted_at``; then neither they nor a parent with that mark exist.
         Without it a mark means nothing.
+    :param nullable: whether a value may be None; if not, a NULL that somebody
+        has put there is read as an empty string
     """
 
     identity: sa.Column
@@ -60,6 +64,7 @@ class Binding(NamedTuple):
     guards: tuple
     owner: sa.Column
     soft: bool
+    nullable: bool = False
 
 
 class Swap(NamedTuple):
@@ -75,6 +80,10 @@ class Swap(NamedTuple):
 
 class ParentNotFound(Exception):
     """There is no live row that the map could belong to."""
+
+
+class Unsettled(Exception):
+    """A change would still have to be made: it is not there, or no longer."""
 
 
 class VersionMismatch(Exception):
@@ -96,17 +105,34 @@ def swap(connection, binding, identity, decide):
     :raises: ParentNotFound
     :raises: VersionMismatch if another transaction was faster; try again
     """
-    parent = _lock(connection, binding, identity)
-    rows = _read(connection, binding, identity)
-    before = {row.key: row.value for row in rows}
+    parent, rows = _lock_and_read(connection, binding, identity)
+    before = _map(rows)
     after = decide(parent, dict(before))
     version = None
-    # Or two rows of a key are there, which no write leaves.
-    if after != before or len(rows) != len(before):
+    if _differs(rows, after):
         version = _compare_and_swap(connection, binding, identity,
                                     parent.version)
         _write(connection, binding, identity, rows, after)
     return Swap(before, after, version)
+
+
+def ask(connection, binding, identity, change):
+    """Find out whether a change is there, after a COMMIT without an answer.
+
+    Nothing is written. If the change, made now, would change nothing, it holds
+    now, whoever made it.
+
+    :param connection, binding, identity: as for :func:`swap`
+    :param change: called with the map, returns what the change makes of it
+    :returns: the map
+    :raises: Unsettled if the change would change something
+    :raises: ParentNotFound
+    """
+    _, rows = _lock_and_read(connection, binding, identity)
+    current = _map(rows)
+    if _differs(rows, change(dict(current))):
+        raise Unsettled()
+    return current
 
 
 def read(connection, binding, identity):
@@ -120,7 +146,7 @@ def read(connection, binding, identity):
     """
     parent, child = binding.identity.table, binding.owner.table
     rows = connection.execute(
-        sa.select(child.c.id, child.c.key, child.c.value)
+        sa.select(child.c.id, child.c.key, _value(binding, child))
         .select_from(parent.outerjoin(child, sa.and_(
             binding.owner == binding.identity, *_live(binding, child))))
         .where(binding.identity == identity, *_live(binding, parent))
@@ -128,6 +154,25 @@ def read(connection, binding, identity):
     if not rows:
         raise ParentNotFound()
     return {row.key: row.value for row in rows if row.id is not None}
+
+
+def _lock_and_read(connection, binding, identity):
+    parent = _lock(connection, binding, identity)
+    return parent, _read(connection, binding, identity)
+
+
+def _map(rows):
+    # Nothing forbids two live rows of one key, and earlier races have left
+    # some. They come in the order of their IDs, so the last one wins, as it
+    # does for upstream.
+    return {row.key: row.value for row in rows}
+
+
+def _differs(rows, after):
+    """Whether rows have to be written for the map to be another one."""
+    current = _map(rows)
+    # Or two rows of a key are there, which no write leaves.
+    return after != current or len(rows) != len(current)
 
 
 def _lock(connection, binding, identity):
@@ -151,13 +196,17 @@ def _lock(connection, binding, identity):
 
 
 def _read(connection, binding, identity):
-    # Nothing forbids two live rows of one key, and earlier races have left
-    # some. In this order the last one wins in a dict, as it does for upstream.
     child = binding.owner.table
     return connection.execute(
-        sa.select(child.c.id, child.c.key, child.c.value)
+        sa.select(child.c.id, child.c.key, _value(binding, child))
         .where(binding.owner == identity, *_live(binding, child))
         .order_by(child.c.id)).all()
+
+
+def _value(binding, child):
+    if binding.nullable:
+        return child.c.value
+    return sa.func.coalesce(child.c.value, '').label('value')
 
 
 def _live(binding, table):
@@ -165,7 +214,13 @@ def _live(binding, table):
 
 
 def _compare_and_swap(connection, binding, identity, seen):
-    new = _next_version(seen, connection.dialect.name)
+    # The column of MySQL and MariaDB keeps whole seconds; the one rounds what
+    # it is given, the other truncates. Elsewhere a coarser value than the
+    # column's own could hide the change from a poll with changes-since.
+    now = timeutils.utcnow()
+    if connection.dialect.name in ('mysql', 'mariadb'):
+        now = now.replace(microsecond=0)
+    new = _next_version(now, seen, galera.certifies(connection))
     swapped = connection.execute(
         sa.update(binding.identity.table)
         .where(binding.identity == identity,
@@ -176,19 +231,20 @@ def _compare_and_swap(connection, binding, identity, seen):
     return new
 
 
-def _next_version(seen, dialect):
-    # The column of MySQL and MariaDB keeps whole seconds; the one rounds what
-    # it is given, the other truncates. Elsewhere a coarser value than the
-    # column's own could hide the change from a poll with changes-since.
-    step = datetime.timedelta(**{
-        'seconds' if dialect in ('mysql', 'mariadb') else 'microseconds': 1})
-    now = timeutils.utcnow()
-    if step.seconds:
-        now = now.replace(microsecond=0)
-    # It has to differ: an UPDATE that changes nothing puts no row into a
-    # Galera write set. It need not grow: the lock has put the writers of this
-    # server in order, and "always later" runs ahead of the clock under load.
-    return now + step if now == seen else now
+def _next_version(now, seen, replicated):
+    """Return the version after another.
+
+    :param now: a datetime, in the precision that the column keeps
+    :param seen: the version that is there; None if there is none yet
+    :param replicated: whether writers on other nodes are to notice
+    """
+    if replicated:
+        # An UPDATE that changes nothing puts no row into a write set.
+        return now + datetime.timedelta(seconds=1) if now == seen else now
+    # The lock has put the writers in order, and an UPDATE that leaves the
+    # value as it is matches, too. So it may stand still, and does not go back,
+    # where a poll with changes-since would miss it.
+    return now if seen is None else max(now, seen)
 
 
 def _write(connection, binding, identity, rows, after):

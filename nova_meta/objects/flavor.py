@@ -15,7 +15,7 @@
 from nova.db.api import api as api_db_api
 from nova.db.api import models as api_models
 from nova.db import utils as db_utils
-from nova import exception
+from nova import exception as nova_exception
 from nova.objects import base
 from nova.objects import fields
 from nova.objects import flavor
@@ -26,6 +26,7 @@ from nova_meta.db import retry
 from nova_meta.db import swap
 from nova_meta.db import transaction
 from nova_meta import delta
+from nova_meta import exception
 
 CONF = conf.CONF
 
@@ -41,30 +42,34 @@ EXTRA_SPECS = swap.Binding(
 
 
 @db_utils.require_context
-def flavor_extra_specs_swap(context, flavor_id, decide, repeatable=True):
+def flavor_extra_specs_swap(context, flavor_id, decide, ask=None):
     """Change the extra specs of a flavor by a decision on what they are now.
 
     Upstream has the functions of flavors in the module of the object, too.
 
     :param flavor_id: the ``id`` of the flavor, an integer
     :param decide: called with the locked row of the flavor and its extra
-        specs, returns the new ones; otherwise, and ``repeatable``, as for
+        specs, returns the new ones; otherwise, and ``ask``, as for
         :func:`nova_meta.db.api.instance_metadata_swap`
     :returns: a :class:`nova_meta.db.swap.Swap`
     :raises: FlavorNotFound if there is no such flavor
-    :raises: FlavorExtraSpecUpdateCreateFailed if the retry budget is spent, or
-        if the database takes two keys for one
+    :raises: FlavorExtraSpecUpdateCreateFailed if the retry budget is spent
+    :raises: ExtraSpecKeysCollide, one of these, if the database takes two keys
+        for one
+    :raises: DBConnectionError if it is not known whether the change was made
     """
     try:
         return transaction.run(
             api_db_api.context_manager.writer, context, flavor_id,
-            lambda change: change(EXTRA_SPECS, decide), repeatable,
+            lambda change: change(EXTRA_SPECS, decide), ask,
             f'extra specs of flavor {flavor_id}')
     except swap.ParentNotFound:
-        raise exception.FlavorNotFound(flavor_id=flavor_id)
-    except (retry.RetriesExhausted, db_exc.DBDuplicateEntry) as exc:
-        raise exception.FlavorExtraSpecUpdateCreateFailed(
+        raise nova_exception.FlavorNotFound(flavor_id=flavor_id)
+    except retry.RetriesExhausted as exc:
+        raise nova_exception.FlavorExtraSpecUpdateCreateFailed(
             id=flavor_id, retries=CONF.nova_meta.max_retries) from exc
+    except db_exc.DBDuplicateEntry as exc:
+        raise exception.ExtraSpecKeysCollide(id=flavor_id) from exc
 
 
 @base.NovaObjectRegistry.register
@@ -76,7 +81,7 @@ class Flavor(flavor.Flavor):
     Projects are added and removed one by one, as upstream does.
     """
 
-    # What save() has found changed.
+    # What save() has found changed, until it is written.
     _change = None
 
     def save(self):
@@ -88,6 +93,10 @@ class Flavor(flavor.Flavor):
                                             self.extra_specs)
         try:
             super().save()
+            if self._change and hasattr(self._context, 'extra_specs'):
+                # Upstream leaves out a flavor that has none, and is given
+                # none. The condition of the request has to hold all the same.
+                self.save_extra_specs()
         finally:
             self._change = None
 
@@ -109,18 +118,22 @@ class Flavor(flavor.Flavor):
         """
         change = self._change or delta.Delta(
             put=dict(to_add or {}), drop=frozenset(to_delete or ()))
+        self._change = None
         given = {key: self.extra_specs[key]
                  for key in getattr(self._context, 'extra_specs', ())}
 
-        def decide(row, current):
-            for key in change.drop.difference(current):
-                raise exception.FlavorExtraSpecsNotFound(
-                    extra_specs_key=key, flavor_id=self.flavorid)
+        def apply(current):
             return {**change.apply(current), **given}
 
-        # Made again it would not find the keys that it has removed.
+        def decide(row, current):
+            for key in change.drop.difference(current):
+                raise nova_exception.FlavorExtraSpecsNotFound(
+                    extra_specs_key=key, flavor_id=self.flavorid)
+            return apply(current)
+
+        # Whether it was this that has removed a key, nobody could tell.
         done = flavor_extra_specs_swap(self._context, self.id, decide,
-                                       repeatable=not change.drop)
+                                       None if change.drop else apply)
         self.extra_specs = done.after
         self.obj_reset_changes(['extra_specs'])
 

@@ -40,6 +40,7 @@ class Client:
     :param url: the base URL of the compute API
     :param name: the ID of what has the map
     :param headers: further headers of each request
+    :ivar answered: the headers of the last answer
     """
 
     # Where it is, and what bodies call all of it and one item.
@@ -50,6 +51,7 @@ class Client:
         self._url = urllib.parse.urlsplit(url)
         self._path = self._url.path + self.path.format(name)
         self.operations = []
+        self.answered = {}
 
     def list(self):
         return self._do(history.LIST, 'GET')
@@ -104,6 +106,7 @@ class Client:
             connection.request(method, path, body=body,
                                headers=self.headers)
             response = connection.getresponse()
+            self.answered = response.headers
             text = response.read()
         finally:
             connection.close()

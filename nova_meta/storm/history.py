@@ -19,6 +19,7 @@ short, or the answers telling: a POST answers the whole merged map, which
 leaves few orders to try.
 """
 
+import bisect
 import math
 from typing import Any
 from typing import NamedTuple
@@ -62,7 +63,7 @@ class Operation(NamedTuple):
 
     @property
     def acknowledged(self):
-        return self.status in (200, 204)
+        return self.status in (200, 202, 204)
 
     @property
     def unknown(self):
@@ -138,3 +139,91 @@ def linearizable(initial, operations, final, quota=math.inf):
                 stack.append((left - {i}, effect(state, operation)
                               if changes else state))
     return False
+
+
+class _Zone(NamedTuple):
+    """When a key must, or might, have had a value.
+
+    :param value: the value
+    :param known: the first time that it was known to have been there
+    :param wanted: the last time that it had still to be there, or to come
+    """
+
+    value: Any
+    known: float
+    wanted: float
+
+
+def contradictions(initial, operations, final, keys):
+    """Find out of order what was read and written of single keys.
+
+    For keys that nobody deletes, and that get no value twice, histories of any
+    length. A value that was seen after it had been written holds until it is
+    seen last; two values cannot hold at once, and one that comes and goes
+    while another one holds can never have been there (Gibbons and Korach,
+    Testing Shared Memories, 1997).
+
+    :param initial: the map before the first operation
+    :param operations: :class:`Operation` objects; those whose outcome is
+        unknown may take place at any later time, or never
+    :param final: the map when all had ended
+    :param keys: those to look at
+    :returns: a list of sentences, empty if there is nothing wrong
+    """
+    found = []
+    for key in sorted(keys):
+        written, times = {initial.get(key): -math.inf}, []
+        for operation in operations:
+            times += _seen_of(key, operation, written)
+        times.append((final.get(key), math.inf, math.inf))
+        times.append((initial.get(key), -math.inf, -math.inf))
+        found += [f'{key}: {value!r} was read before anybody wrote it'
+                  for value, _begun, ended in times
+                  if value not in written or ended < written[value]]
+        found += [f'{key}: {one!r} and {other!r} were there at the same time'
+                  for one, other in _clashes(_zones(times))]
+    return found
+
+
+def _seen_of(key, operation, written):
+    """Return when a key had which value, and note when it was written."""
+    begun, ended = operation.begun, operation.ended
+    if key in (operation.pairs or ()):
+        value = operation.pairs[key]
+        if operation.acknowledged or operation.unknown:
+            written[value] = begun
+            return [(value, begun, math.inf if operation.unknown else ended)]
+    elif operation.status == 200 and (
+            operation.call in (LIST, MERGE) or operation.key == key):
+        return [(operation.answer.get(key), begun, ended)]
+    elif operation.call == SHOW and operation.status == 404 and (
+            operation.key == key):
+        return [(None, begun, ended)]
+    return []
+
+
+def _zones(times):
+    by_value = {}
+    for value, begun, ended in times:
+        zone = by_value.get(value, _Zone(value, math.inf, -math.inf))
+        by_value[value] = _Zone(value, min(zone.known, ended),
+                                max(zone.wanted, begun))
+    return by_value.values()
+
+
+def _clashes(zones):
+    """Yield pairs of values that cannot both have been there."""
+    held = sorted((zone for zone in zones if zone.known < zone.wanted),
+                  key=lambda zone: zone.known)
+    longest = None
+    for zone in held:
+        if longest and zone.known < longest.wanted:
+            yield longest.value, zone.value
+        if not longest or zone.wanted > longest.wanted:
+            longest = zone
+    begins = [zone.known for zone in held]
+    for zone in zones:
+        if zone.known >= zone.wanted:
+            before = bisect.bisect_left(begins, zone.wanted) - 1
+            if before >= 0 and zone.known < held[before].wanted:
+                yield held[before].value, zone.value

@@ -12,8 +12,12 @@
 
 """Clients that go on and on, for as long as something happens to the servers.
 
-Each sets keys of its own, one after the other, and deletes them again a little
-later. So what must be there in the end can be told key by key.
+Writers set keys of their own, one after the other, and delete them again a
+little later. So what must be there in the end can be told key by key.
+
+Observers read what is in a key, and overwrite what they have seen. So it shows
+if something was brought back that somebody has acted on: that what was
+acknowledged is there in the end does not prove that it was never undone.
 """
 
 import collections
@@ -21,11 +25,15 @@ import itertools
 import threading
 import time
 
+from nova_meta import etag
 from nova_meta.storm import client
+from nova_meta.storm import history
 from nova_meta.storm import judge
 
 # How many keys of a client there are at a time.
 KEPT = 4
+# The keys that observers share.
+SHARED = ('shared 0', 'shared 1')
 # Seconds that a client waits after an error.
 PAUSE = 0.2
 
@@ -35,15 +43,19 @@ class Load:
 
     :param host: a :class:`nova_meta.storm.host.Host` that serves
     :param server: the UUID of the server whose metadata they change
-    :param writers: how many
+    :param writers: how many of them write
+    :param observers: how many observe
     """
 
-    def __init__(self, host, server, writers=16):
+    def __init__(self, host, server, writers=12, observers=4):
         self._host = host
         self._server = server
         self._stopped = threading.Event()
-        self._threads = [threading.Thread(target=self._write, args=[me])
-                         for me in range(writers)]
+        self._threads = [
+            threading.Thread(target=work, args=[me])
+            for work, count in ((self._write, writers),
+                                (self._observe, observers))
+            for me in range(count)]
         self.operations = []
 
     def __enter__(self):
@@ -73,18 +85,31 @@ class Load:
             if self._stopped.is_set():
                 return
 
-    def _send(self, me, call, *arguments):
+    def _observe(self, me):
+        for n in itertools.count():
+            # The answer to a write is up to date on each node of a cluster.
+            seen = self._send(me, 'merge', {f'observer {me}': str(n)})
+            if seen.acknowledged:
+                key = SHARED[n % len(SHARED)]
+                tag = etag.of_item(key, seen.answer)
+                self._send(me, 'set', key, f'{me}.{n}', **(
+                    {'If-Match': f'"{tag}"'} if tag and n % 3 else {}))
+            if self._stopped.is_set():
+                return
+
+    def _send(self, me, call, *arguments, **headers):
         urls = self._host.urls
         while len(urls) == 0:
             # nova-api is being started again.
             time.sleep(PAUSE)
             urls = self._host.urls
-        one = client.MetadataClient(urls[me % len(urls)],
-                                    self._server)
+        one = client.MetadataClient(urls[me % len(urls)], self._server,
+                                    headers)
         done = getattr(one, call)(*arguments)
         self.operations.append(done)
-        if not done.acknowledged and done.status != 404:
+        if not done.acknowledged and done.status not in (404, 412):
             time.sleep(PAUSE)
+        return done
 
     @property
     def statuses(self):
@@ -105,4 +130,18 @@ class Load:
 
         :returns: a Counter of some of :data:`judge.FAULTS`
         """
-        return +judge.own_keys(judge.Round({}, self.operations, final))
+        return +judge.own_keys(judge.Round(
+            {}, [one for one in self.operations if self._is_own(one)],
+            {key: value for key, value in final.items()
+             if key not in SHARED}))
+
+    def contradictions(self, final):
+        """Find what no order of the requests explains.
+
+        :returns: a list of sentences
+        """
+        return history.contradictions({}, self.operations, final, SHARED)
+
+    @staticmethod
+    def _is_own(operation):
+        return operation.key not in SHARED

@@ -236,8 +236,11 @@ class DatabaseTestCase(testtools.TestCase):
         return db_api.instance_metadata_swap(
             context or self.context(), self.server, decide, **kwargs)
 
-    def answer_of_commit_lost(self, context):
-        """Let the next COMMIT be done and its answer be lost."""
+    def answer_of_commit_lost(self, context, then=lambda: None):
+        """Let the next COMMIT be done and its answer be lost.
+
+        :param then: what happens before that is noticed
+        """
         engine = main_db_api.get_context_manager(
             context).writer.get_engine()
         commit, lost = engine.dialect.do_commit, []
@@ -246,6 +249,7 @@ class DatabaseTestCase(testtools.TestCase):
             commit(connection)
             if not lost:
                 lost.append(True)
+                then()
                 raise engine.dialect.loaded_dbapi.OperationalError('lost')
 
         self.patch(engine.dialect, 'do_commit', do_commit)

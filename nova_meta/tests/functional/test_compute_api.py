@@ -20,6 +20,7 @@ from nova import exception as nova_exception
 from nova import objects
 from nova import test
 from nova.tests import fixtures as nova_fixtures
+from oslo_limit import fixture as limit_fixture
 from oslo_utils import timeutils
 
 from nova_meta.compute import api
@@ -100,6 +101,12 @@ class RulesTestCase(ComputeAPITestCase):
     def test_deleted_meanwhile(self):
         objects.Instance.get_by_uuid(
             self.context, self.server.uuid).destroy()
+        self.assertRaises(nova_exception.InstanceNotFound, self.update,
+                          {'b': '2'})
+        # One that was loaded is taken for there, as upstream takes it.
+        self.assertRaises(exception.MetadataItemNotFound, self.delete, 'a')
+        self.assertEqual({}, self.metadata())
+        self.server = objects.Instance(self.context, uuid=self.server.uuid)
         for call in (lambda: self.update({'b': '2'}),
                      lambda: self.delete('a'), self.metadata):
             self.assertRaises(nova_exception.InstanceNotFound, call)
@@ -194,6 +201,41 @@ class QuotaTestCase(ComputeAPITestCase):
         with mock.patch.object(swap, 'swap', locking), \
                 mock.patch.object(objects.Quotas, 'limit_check', checking):
             self.assertLimit(20)
+
+    def test_unlimited_is_expected(self):
+        # So that no transaction is given up to ask for more.
+        self.flags(metadata_items=-1, group='quota')
+        self.update({str(n): '1' for n in range(200)})
+        self.assertLocksOnce({'a': '2'})
+
+    def test_limit_of_another_driver_is_expected(self):
+        self.flags(driver='nova.quota.UnifiedLimitsDriver', group='quota')
+        limits = self.useFixture(limit_fixture.LimitFixture(
+            {'server_metadata_items': 5}, {}))
+        self.update({'b': '1'})
+        self.assertLocksOnce({'c': '1', 'd': '1', 'e': '1'})
+        self.assertRaises(nova_exception.MetadataLimitExceeded,
+                          self.update, {'f': '1'})
+        limits.reglimits['server_metadata_items'] = -1
+        self.assertLocksOnce({'f': '1'})
+
+    def assertLocksOnce(self, metadata):
+        with mock.patch.object(swap, 'swap', side_effect=swap.swap) as swaps, \
+                mock.patch.object(
+                    objects.Quotas, 'limit_check',
+                    side_effect=objects.Quotas.limit_check) as checks:
+            self.update(metadata)
+        swaps.assert_called_once()
+        checks.assert_called_once()
+
+    def test_error_of_the_driver_comes_after_the_state(self):
+        self.change_row(locked=True)
+        with mock.patch.object(objects.Quotas, 'limit_check',
+                               side_effect=ValueError):
+            self.assertRaises(nova_exception.InstanceIsLocked, self.update,
+                              {'b': '2'})
+            self.change_row(locked=False)
+            self.assertRaises(ValueError, self.update, {'b': '2'})
 
     def test_state_is_refused_before_the_quota(self):
         self.change_row(locked=True)

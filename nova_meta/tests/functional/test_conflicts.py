@@ -161,8 +161,7 @@ class ConflictTests:
     def test_connection_lost_before_the_write(self):
         if self.host.database.dialect.name == 'sqlite':
             self.skipTest('there is no connection to lose')
-        done = self.swap(self.failing_once(self.kill_connections),
-                         repeatable=False)
+        done = self.swap(self.failing_once(self.kill_connections))
         self.assertEqual(2, len(self.tries))
         self.assertEqual({'a': '1'}, done.after)
         self.assertEqual([('a', '1')], self.rows())
@@ -183,20 +182,75 @@ class ConflictTests:
                     'WHERE datname = current_database() '
                     "AND state = 'idle in transaction'"))
 
-    def test_answer_of_commit_lost_and_repeatable(self):
+    def test_answer_of_commit_lost(self):
         context = self.context()
         self.answer_of_commit_lost(context)
         self.assertEqual({'a': '1'}, self.update({'a': '1'}, context=context))
         self.assertEqual([('a', '1')], self.rows())
 
-    def test_answer_of_commit_lost_and_not_repeatable(self):
+    def test_answer_of_commit_lost_and_overwritten(self):
+        # Made again, it would undo what was acknowledged meanwhile.
+        context = self.context()
+        self.answer_of_commit_lost(context)
+        with mock.patch('oslo_db.api.time') as time:
+            time.sleep = lambda seconds: self.update({'a': '2'})
+            self.assertRaises(db_exc.DBConnectionError, self.update,
+                              {'a': '1'}, context=context)
+        self.assertEqual([('a', '2')], self.rows())
+
+    def test_answer_of_commit_lost_and_server_deleted(self):
+        context = self.context()
+        self.answer_of_commit_lost(context)
+        with mock.patch('oslo_db.api.time') as time:
+            time.sleep = lambda seconds: self.mark_deleted()
+            self.assertRaises(db_exc.DBConnectionError, self.update,
+                              {'a': '1'}, context=context)
+
+    def test_answer_of_commit_lost_and_server_locked(self):
+        # What would forbid the change now says nothing of whether it is there.
+        context = self.context()
+        self.answer_of_commit_lost(context)
+        decide = mock.Mock(side_effect=[{'a': '1'}, AssertionError()])
+        done = self.swap(decide, context=context,
+                         ask=delta.merge({'a': '1'}).apply)
+        self.assertEqual(({}, {'a': '1'}), (done.before, done.after))
+
+    def mark_deleted(self):
+        with self.host.database.begin() as connection:
+            connection.execute(sa.update(base.INSTANCES).where(
+                base.INSTANCES.c.uuid == self.server).values(
+                    deleted=base.INSTANCES.c.id))
+
+    def test_asking_meets_conflicts(self):
+        context = self.context()
+        self.answer_of_commit_lost(context)
+        asked = mock.Mock(side_effect=[
+            db_exc.DBDeadlock(), db_exc.DBConnectionError(), mock.DEFAULT],
+            wraps=swap.ask)
+        with mock.patch.object(swap, 'ask', asked):
+            self.assertEqual({'a': '1'},
+                             self.update({'a': '1'}, context=context))
+        self.assertEqual(3, asked.call_count)
+
+    def test_asking_spends_the_budget(self):
+        # A conflict would say that nothing was changed.
+        self.flags(max_retries=2)
+        context = self.context()
+        self.answer_of_commit_lost(context)
+        asked = mock.Mock(side_effect=db_exc.DBDeadlock())
+        with mock.patch.object(swap, 'ask', asked):
+            self.assertRaises(db_exc.DBConnectionError, self.update,
+                              {'a': '1'}, context=context)
+        self.assertEqual(2, asked.call_count)
+
+    def test_answer_of_commit_lost_and_not_to_be_asked_for(self):
         self.add_rows(('a', '1'))
         context = self.context()
         self.answer_of_commit_lost(context)
         self.assertRaises(
             db_exc.DBConnectionError, self.swap,
             lambda server, current: delta.remove('a').apply(current),
-            context=context, repeatable=False)
+            context=context)
         # It was done, and nobody was told anything else.
         self.assertEqual([], self.rows())
 

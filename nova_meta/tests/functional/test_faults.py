@@ -24,6 +24,7 @@ from nova_meta.storm import host
 from nova_meta.storm import load
 from nova_meta.storm import servers
 from nova_meta.tests.functional import base
+from nova_meta.tests.functional import losing
 
 ROUNDS = int(os.environ.get('NOVA_META_TEST_ROUNDS', 1))
 
@@ -33,18 +34,22 @@ class Faults:
 
     servers_made = 4
     nova_options = {'quota': {'metadata_items': -1}}
+    app_factory = host.NOVA_META
+    # How many clients do what, and how much in each round and afterwards.
+    clients = {'writers': 12, 'observers': 4}
+    acknowledged = 50
 
     def during_load(self, harm):
         """Let something happen while clients are at work.
 
         :param harm: called with the number of the round
         """
-        self.serve(host.NOVA_META)
-        with load.Load(self.host, self.server) as clients:
+        self.serve(self.app_factory)
+        with load.Load(self.host, self.server, **self.clients) as clients:
             for n in range(ROUNDS):
-                clients.go_on()
+                clients.go_on(self.acknowledged)
                 harm(n)
-            clients.go_on()
+            clients.go_on(self.acknowledged)
         answers = f'{dict(clients.statuses)}, slowest {clients.longest:.1f} s'
         self.addDetail('answers', content.text_content(answers))
         for node, engine in enumerate(self.host.databases):
@@ -52,11 +57,13 @@ class Faults:
             rows = self.rows(node=node)
             self.assertEqual(len(dict(rows)), len(rows))
             self.assertEqual({}, clients.faults(dict(rows)), answers)
+            self.assertEqual([], clients.contradictions(dict(rows)), answers)
         # 500 or none: the connection was lost. 404: a key that was not set
         # therefore, or whose delete was answered 500. 409: the node took
-        # longer to come back than a request is tried again.
+        # longer to come back than a request is tried again. 412: somebody
+        # else has overwritten it.
         self.assertLessEqual(set(clients.statuses),
-                             {200, 204, 404, 409, 500, None}, answers)
+                             {200, 204, 404, 409, 412, 500, None}, answers)
 
 
 class KilledTests(Faults):
@@ -89,3 +96,26 @@ class KilledSQLiteTestCase(Faults, base.DatabaseTestCase):
     def test_killed(self):
         # Who has the file open is killed: nova-api.
         self.during_load(lambda n: self.host.serve(host.NOVA_META))
+
+
+class LostAnswersTests(Faults):
+    """One COMMIT in five has no answer, and others see what it has done."""
+
+    app_factory = f'{losing.__name__}:{losing.often_factory.__name__}'
+    clients = {'writers': 4, 'observers': 12}
+    acknowledged = 250
+
+    def test_answers_lost(self):
+        self.during_load(lambda n: None)
+
+
+class LostAnswersSQLiteTestCase(LostAnswersTests, base.DatabaseTestCase):
+    database = base.SQLITE
+
+
+class LostAnswersMariaDBTestCase(LostAnswersTests, base.DatabaseTestCase):
+    database = base.MARIADB
+
+
+class LostAnswersPostgreSQLTestCase(LostAnswersTests, base.DatabaseTestCase):
+    database = base.POSTGRESQL

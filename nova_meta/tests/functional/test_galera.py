@@ -14,6 +14,7 @@
 
 import atexit
 import contextlib
+import datetime
 import functools
 import itertools
 import time
@@ -34,7 +35,9 @@ from nova_meta.storm import workload
 from nova_meta.tests.functional import base
 from nova_meta.tests.functional import test_faults
 from nova_meta.tests.functional import test_flavors
+from nova_meta.tests.functional import test_lost
 from nova_meta.tests.functional import test_objects
+from nova_meta.tests.functional import test_rows
 from nova_meta.tests.functional import test_status
 from nova_meta.tests.functional import test_storm
 
@@ -271,6 +274,43 @@ class GaleraStormTestCase(test_storm.StormTests, GaleraTestCase):
         self.assertEqual([found[0]] * len(found), found)
 
 
+class GaleraVersionTestCase(test_rows.NeverUpdatedTests, GaleraTestCase):
+    """The updated_at of a server has to differ, or nodes do not collide."""
+
+    def test_differs_and_stays_with_the_clock(self):
+        self.freeze()
+        seen = [self.version()]
+        for n in range(4):
+            self.update({'a': str(n)})
+            seen.append(self.version())
+            self.assertNotEqual(seen[-2], seen[-1])
+            self.assertLessEqual(abs(seen[-1] - self.NOW),
+                                 datetime.timedelta(seconds=1))
+
+    def test_clock_that_is_behind(self):
+        self.freeze()
+        self.set_version(self.NOW + datetime.timedelta(minutes=5))
+        self.update({'a': '1'})
+        self.assertEqual(self.NOW.replace(microsecond=0), self.version())
+
+    def test_stale_version_of_the_same_second(self):
+        self.freeze()
+        self.update({'a': '1'})
+        stale = self.version()
+        self.update({'a': '2'})
+        with self.host.database.begin() as connection:
+            self.assertRaises(
+                swap.VersionMismatch, swap._compare_and_swap, connection,
+                db_api.INSTANCE_METADATA, self.server, stale)
+
+
+class GaleraLostTestCase(test_lost.EachStepTests, test_lost.ObservedTests,
+                         GaleraTestCase):
+    """A node is lost to a client, and others write through another one."""
+
+    processes = 1
+
+
 class GaleraSaverTestCase(test_objects.SaverStormTests,
                           test_objects.ObjectTestCase, GaleraTestCase):
     """Services save a server through one node after the other."""
@@ -356,7 +396,7 @@ class GaleraFaultTestCase(test_faults.Faults, GaleraTestCase):
             return {**current, 'b': '2'}
 
         # Before COMMIT it is known that nothing was changed.
-        self.swap(decide, context=context, repeatable=False)
+        self.swap(decide, context=context)
         self.assertEqual([{'a': '1'}] * 2, tries)
         dying.start()
         self.cluster.wait_until_whole()

@@ -61,6 +61,25 @@ class MayLagTestCase(testtools.TestCase):
         asked.execute.assert_called_once()
 
 
+class CertifiesTestCase(testtools.TestCase):
+
+    def test_node_of_a_cluster(self):
+        for wait in '0', '1':
+            self.assertTrue(galera.certifies(connection(
+                'mysql', wsrep_on='ON', wsrep_sync_wait=wait)))
+
+    def test_group_of_mysql_servers(self):
+        name = 'group_replication_single_primary_mode'
+        self.assertTrue(galera.certifies(connection(
+            'mysql', **{name: 'OFF'})))
+        self.assertFalse(galera.certifies(connection(
+            'mysql', **{name: 'ON'})))
+
+    def test_single_server(self):
+        self.assertFalse(galera.certifies(connection('mysql')))
+        self.assertFalse(galera.certifies(connection('postgresql')))
+
+
 class WaryTestCase(testtools.TestCase):
 
     def decide(self, function, current=None, **variables):

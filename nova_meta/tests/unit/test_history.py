@@ -171,3 +171,82 @@ class LinearizableTestCase(testtools.TestCase):
         self.patch(history, 'MOST_STATES', 100)
         self.assertRaises(history.Undecided, history.linearizable,
                           {}, operations, {'never': 'sent'})
+
+
+class ContradictionsTestCase(testtools.TestCase):
+
+    def wrote(self, value, begun, ended, status=200):
+        return op(history.SET, 'k', {'k': value}, status, {'k': value},
+                  begun, ended)
+
+    def read(self, value, begun, ended):
+        if value is None:
+            return op(history.SHOW, 'k', status=404, begun=begun, ended=ended)
+        return op(history.SHOW, 'k', answer={'k': value}, begun=begun,
+                  ended=ended)
+
+    def found(self, operations, final, initial='0'):
+        return history.contradictions(
+            {'k': initial} if initial else {}, operations,
+            {'k': final} if final else {}, ['k'])
+
+    def test_nothing(self):
+        self.assertEqual([], self.found([], '0'))
+        self.assertEqual([], self.found([], None, None))
+        self.assertEqual(1, len(self.found([], '1')))
+
+    def test_overwritten_after_it_was_seen(self):
+        done = [self.wrote('a', 0, 9), self.read('a', 1, 2),
+                self.wrote('b', 3, 4)]
+        self.assertEqual([], self.found(done, 'b'))
+        # That is what a change made again does.
+        self.assertEqual(["k: 'a' and 'b' were there at the same time"],
+                         self.found(done, 'a'))
+        # Unseen it may have come last.
+        self.assertEqual([], self.found([done[0], done[2]], 'a'))
+
+    def test_lost(self):
+        self.assertEqual(1, len(self.found([self.wrote('a', 0, 1)], '0')))
+
+    def test_unknown(self):
+        # It may take place much later, or never.
+        unknown = self.wrote('a', 0, 1, status=500)
+        later = [self.wrote('b', 2, 3), self.read('b', 4, 5)]
+        for final in 'b', 'a':
+            self.assertEqual([], self.found([unknown, *later], final))
+        self.assertEqual(1, len(self.found(
+            [unknown, self.read('a', 1, 2), *later], 'a')))
+
+    def test_refused(self):
+        refused = self.wrote('a', 0, 1, status=412)
+        self.assertEqual([], self.found([refused], '0'))
+        self.assertEqual(1, len(self.found([refused], 'a')))
+
+    def test_read_before_it_was_written(self):
+        self.assertEqual(
+            ["k: 'a' was read before anybody wrote it"],
+            self.found([self.read('a', 0, 1), self.wrote('a', 2, 3)], 'a'))
+
+    def test_agrees_with_the_search(self):
+        rng = random.Random(0)
+        verdicts = set()
+        for _ in range(3000):
+            values, operations = ['0'], []
+            for n in range(rng.randint(1, 5)):
+                begun = rng.random() * 4
+                ended = begun + rng.random() * 2
+                if rng.random() < .5:
+                    values.append(str(n + 1))
+                    operations.append(self.wrote(
+                        values[-1], begun, ended,
+                        rng.choice((200, 200, 500))))
+                else:
+                    operations.append(self.read(rng.choice(values), begun,
+                                                ended))
+            final = rng.choice(values)
+            possible = history.linearizable({'k': '0'}, operations,
+                                            {'k': final})
+            self.assertEqual(possible, not self.found(operations, final),
+                             (operations, final))
+            verdicts.add(possible)
+        self.assertEqual({True, False}, verdicts)

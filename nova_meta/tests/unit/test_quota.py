@@ -35,17 +35,17 @@ class AllowanceTestCase(testtools.TestCase):
             if count > limit:
                 raise OverQuota(count)
 
-        return quota.Allowance(check, OverQuota)
+        return quota.Allowance(check)
 
-    @staticmethod
-    def passes(allowance, count):
+    def passes(self, allowance, count):
         """What a request does: under the lock, and if need be outside."""
         try:
             try:
                 allowance.require(count)
             except quota.NotChecked as more:
-                allowance.expect(more.count * 2)
-                allowance.ask(more.count)
+                self.assertEqual(count, more.count)
+                allowance.expect(lambda: count * 2)
+                allowance.ask(count)
                 allowance.require(count)
         except OverQuota:
             return False
@@ -54,7 +54,7 @@ class AllowanceTestCase(testtools.TestCase):
     @hypothesis.given(COUNTS, COUNTS, st.lists(COUNTS))
     def test_passes_what_fits_and_nothing_else(self, limit, likely, counts):
         allowance = self.allowance(limit)
-        allowance.expect(likely)
+        allowance.expect(lambda: likely)
         for count in counts:
             self.assertEqual(count <= limit, self.passes(allowance, count))
 
@@ -74,14 +74,17 @@ class AllowanceTestCase(testtools.TestCase):
 
     def test_enough_is_asked_for_once(self):
         allowance = self.allowance(128)
-        allowance.expect(128)
+        allowance.expect(lambda: 128)
         for count in range(129):
             allowance.require(count)
         self.assertEqual([128], self.asked)
 
-    def test_other_errors_are_not_refusals(self):
+    def test_errors_are_told_when_it_is_asked_for(self):
         def check(count):
             raise ValueError(count)
 
-        self.assertRaises(
-            ValueError, quota.Allowance(check, OverQuota).expect, 1)
+        allowance = quota.Allowance(check)
+        allowance.expect(lambda: 1)
+        allowance.expect(lambda: 1 // 0)
+        self.assertRaises(quota.NotChecked, allowance.require, 1)
+        self.assertRaises(ValueError, allowance.ask, 1)
