@@ -12,6 +12,8 @@
 
 """The server, with its maps saved as differences."""
 
+import functools
+
 from nova.api.metadata import password
 from nova import notifications
 from nova.objects import base
@@ -31,16 +33,37 @@ BASE = 'nova_meta.base'
 PASSWORD = frozenset(password.convert_password(None, None))
 
 
+def _saves_no_map(method):
+    """Decorate a remotable method of upstream's that saves no map.
+
+    When the answer of nova-conductor is there, upstream takes each map for the
+    one that was read, also a map that is still to be saved.
+    """
+    @functools.wraps(method)
+    def call(self, *args, **kwargs):
+        bases = {name: self._base_of(name) for name in MAPS}
+        result = method(self, *args, **kwargs)
+        for name in self._changed_fields.intersection(MAPS):
+            self._set_base(name, bases[name])
+        return result
+
+    return call
+
+
 @base.NovaObjectRegistry.register
 class Instance(instance.Instance):
     """Upstream's, except for how changed maps are saved.
 
     Upstream writes the whole map, and so removes or reverts whatever others
-    have changed since it was read. Here it is known of what base the map was
-    made, and their difference is applied to the rows that are there, under the
-    row lock. If the base is not known, because the map was never loaded or
-    comes from a service that does not send it, the map replaces what is there,
-    as upstream's does.
+    have changed since it was read. Here the map that was read is kept as the
+    base of the change, and the difference of the two is applied to the rows
+    that are there, under the row lock.
+
+    A map replaces what is there, as upstream's does, if it has no base: if it
+    was never loaded, comes from a service that does not send the base, or is a
+    ``metadata`` that was assigned. That is how a rebuild gives a server its
+    metadata. A ``system_metadata`` that was assigned is a difference: services
+    read it and put in their own keys.
     """
 
     # What save() has not got to yet.
@@ -57,10 +80,14 @@ class Instance(instance.Instance):
         self._based = (getattr(self, '_based', frozenset()) - reset |
                        {name for name in reset.intersection(MAPS)
                         if name in self})
+        if 'metadata' in reset:
+            # Another object is there when it has been assigned.
+            self._read_metadata = self.metadata if 'metadata' in self else None
 
     def obj_clone(self):
         clone = super().obj_clone()
-        clone._based = self._based
+        for name in MAPS:
+            clone._set_base(name, self._base_of(name))
         return clone
 
     def obj_what_changed(self):
@@ -80,22 +107,29 @@ class Instance(instance.Instance):
         self = super()._obj_from_primitive(context, objver, primitive)
         bases = primitive.get(BASE, {})
         for name in self._changed_fields.intersection(MAPS):
-            if name in bases:
-                setattr(self, f'_orig_{name}', bases[name])
-            else:
-                self._based -= {name}
+            self._set_base(name, bases.get(name))
         return self
 
     def _base_of(self, name):
-        """Return what was read of a map, or None if that is not known."""
-        base = getattr(self, f'_orig_{name}')
-        if name not in self._based:
+        """Return the map that a change is a change of; None if it is whole."""
+        assigned = (name == 'metadata' and name in self and
+                    self.metadata is not self._read_metadata)
+        if name not in self._based or assigned:
             return None
-        # After a remote call all is reset, and then what is still changed is
-        # named again: it has become its own base.
-        if name in self._changed_fields and base == getattr(self, name):
-            return None
-        return base
+        return getattr(self, f'_orig_{name}')
+
+    def _set_base(self, name, base):
+        if base is None:
+            self._based -= {name}
+            return
+        self._based |= {name}
+        setattr(self, f'_orig_{name}', dict(base))
+        if name == 'metadata':
+            self._read_metadata = self.metadata
+
+    drop_migration_context = _saves_no_map(
+        instance.Instance.drop_migration_context)
+    delete_metadata_key = _saves_no_map(instance.Instance.delete_metadata_key)
 
     def _delta(self, name):
         mine, read = getattr(self, name), self._base_of(name)

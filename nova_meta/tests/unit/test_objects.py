@@ -51,11 +51,30 @@ class InstanceTestCase(test.NoDBTestCase):
         self.assertEqual(server._delta('metadata'),
                          self.sent(server)._delta('metadata'))
 
-    def test_assigned_map_that_was_loaded(self):
-        server = self.loaded(metadata={'a': '1'})
-        server.metadata = {'b': '1'}
-        self.assertEqual(delta.Delta({'b': '1'}, frozenset('a')),
-                         server._delta('metadata'))
+    def test_assigned_metadata_is_the_map(self):
+        # As a rebuild does, also one that changes nothing for its caller.
+        for pairs in {'b': '1'}, {'a': '1'}, {}:
+            server = self.loaded(metadata={'a': '1'})
+            server.metadata = pairs
+            for one in server, self.sent(server), server.obj_clone():
+                self.assertEqual(delta.replace(pairs), one._delta('metadata'))
+            server.metadata['c'] = '1'
+            self.assertEqual(delta.replace({**pairs, 'c': '1'}),
+                             server._delta('metadata'))
+            server.obj_reset_changes()
+            server.metadata['d'] = '1'
+            self.assertEqual(delta.merge({'d': '1'}),
+                             server._delta('metadata'))
+
+    def test_assigned_system_metadata_is_a_difference(self):
+        for pairs, difference in (
+                ({'b': '1'}, delta.Delta({'b': '1'}, frozenset('a'))),
+                ({'a': '1'}, delta.Delta()), ({}, delta.remove('a'))):
+            server = self.loaded(system_metadata={'a': '1'})
+            server.system_metadata = pairs
+            self.assertIn('system_metadata', server.obj_what_changed())
+            for one in server, self.sent(server), server.obj_clone():
+                self.assertEqual(difference, one._delta('system_metadata'))
 
     def test_unknown_base(self):
         replace = delta.replace({'a': '1'})
@@ -114,3 +133,38 @@ class InstanceTestCase(test.NoDBTestCase):
         self.assertEqual(delta.merge({'b': '1'}), clone._delta('metadata'))
         clone.metadata['c'] = '1'
         self.assertEqual(delta.merge({'b': '1'}), server._delta('metadata'))
+
+    def remote_call(self, server, method):
+        """Call a method as upstream's decorator does, in another process."""
+        class Conductor:
+            @staticmethod
+            def object_action(context, server, name, args, kwargs):
+                there = self.sent(server)
+                there._context = context
+                there.indirection_api = None
+                getattr(there, name)(*args, **kwargs)
+                return {'obj_what_changed': there.obj_what_changed()}, None
+
+        server.indirection_api = Conductor()
+        method()
+        server.indirection_api = None
+
+    def test_base_is_kept_over_a_remote_call(self):
+        for again in (lambda server: server.system_metadata.update(y='2'),
+                      lambda server: setattr(server, 'system_metadata', {
+                          **server.system_metadata, 'y': '2'})):
+            server = self.loaded(system_metadata={'a': '1'}, metadata={},
+                                 migration_context=None)
+            server.system_metadata['x'] = '2'
+            for _ in range(2):
+                self.remote_call(server, server.drop_migration_context)
+            again(server)
+            for one in server, self.sent(server), server.obj_clone():
+                self.assertEqual(delta.merge({'x': '2', 'y': '2'}),
+                                 one._delta('system_metadata'))
+
+    def test_assigned_metadata_is_the_map_after_a_remote_call(self):
+        server = self.loaded(metadata={'a': '1'}, migration_context=None)
+        server.metadata = {'b': '1'}
+        self.remote_call(server, server.drop_migration_context)
+        self.assertEqual(delta.replace({'b': '1'}), server._delta('metadata'))
