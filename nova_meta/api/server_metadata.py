@@ -12,6 +12,8 @@
 
 """The server metadata API."""
 
+import functools
+
 from nova.api.openstack import common
 from nova.api.openstack.compute import server_metadata
 from nova.api.openstack import wsgi
@@ -23,16 +25,43 @@ from webob import exc
 from nova_meta.compute import api as compute
 from nova_meta import exception
 
+UPSTREAM = server_metadata.ServerMetadataController
+
 # Upstream has one since 33.0.0.
 DELETE_RESPONSE = {'type': 'null'}
 
 
-class ServerMetadataController(server_metadata.ServerMetadataController):
+def _not_found_first(method):
+    """Decorate a method that may refuse before it has looked for the server.
+
+    Upstream has found out by then whether it is there.
+    """
+    @functools.wraps(method)
+    def call(self, req, server_id, *args, **kwargs):
+        try:
+            return method(self, req, server_id, *args, **kwargs)
+        except (nova_exception.PolicyNotAuthorized, exc.HTTPBadRequest):
+            context = req.environ['nova.context']
+            server = common.get_instance(self.compute_api, context, server_id)
+            if not compute.is_loaded(server):
+                self._get_metadata(context, server)
+            raise
+
+    return call
+
+
+class ServerMetadataController(UPSTREAM):
     """Upstream's controller on a compute API that loses no update."""
 
     def __init__(self):
         super().__init__()
         self.compute_api = compute.API()
+
+    index = _not_found_first(UPSTREAM.index)
+    show = _not_found_first(UPSTREAM.show)
+    create = _not_found_first(UPSTREAM.create)
+    update = _not_found_first(UPSTREAM.update)
+    update_all = _not_found_first(UPSTREAM.update_all)
 
     def _get_metadata(self, context, server):
         try:
@@ -50,6 +79,7 @@ class ServerMetadataController(server_metadata.ServerMetadataController):
             raise exc.HTTPConflict(explanation=e.format_message())
 
     # Upstream's looks for the key in a read of its own, before the delete.
+    @_not_found_first
     @wsgi.expected_errors((404, 409))
     @wsgi.response(204)
     @validation.response_body_schema(DELETE_RESPONSE)

@@ -17,6 +17,7 @@ import http.client
 import json
 import urllib.parse
 
+from nova import objects
 import sqlalchemy as sa
 
 from nova_meta.storm import client
@@ -28,6 +29,8 @@ QUOTA = 5
 ADMIN = {'X-Roles': 'admin,member,reader'}
 READER = {'X-Roles': 'reader'}
 STRANGER = {'X-Project-Id': 'c' * 32}
+BUILD_REQUESTS = sa.table('build_requests', *map(sa.column, (
+    'instance_uuid', 'project_id', 'instance')))
 LATEST = {'OpenStack-API-Version': 'compute latest'}
 
 # What has happened to the server, by columns of its row.
@@ -69,6 +72,10 @@ REQUESTS = [
     ('PUT', '/a', meta(a=4)),
     ('POST', '', metadata(**{'k' * 256: '1'})),
     ('POST', '', metadata(k='v' * 256)),
+    # The schema lets a line end pass.
+    ('POST', '', metadata(**{'k' * 255 + '\n': '1'})),
+    ('POST', '', metadata(k='v' * 255 + '\n')),
+    ('PUT', '/k', meta(k='v' * 255 + '\n')),
     ('POST', '', {'metadata': None}),
     ('POST', '', {'other': {}}),
     ('POST', '', metadata(**{'': 'empty'})),
@@ -93,7 +100,7 @@ REQUESTS = [
 
 class ParityTests:
 
-    servers_made = 2 * (len(STATES) + 8)
+    servers_made = 2 * (len(STATES) + 13)
     nova_options = {'quota': {'metadata_items': QUOTA}}
 
     def transcript(self, url, server, headers):
@@ -135,6 +142,20 @@ class ParityTests:
                 sa.update(table).where(table.c[identity] == server)
                 .values({identity: server, **columns}))
 
+    def unschedule(self, server):
+        """Make a server one that waits to be scheduled to a cell."""
+        request = objects.Instance.get_by_uuid(
+            self.context(), server, expected_attrs=[
+                'metadata', 'system_metadata', 'flavor', 'info_cache'])
+        request.update({'vm_state': 'building', 'task_state': 'scheduling'})
+        self.set_columns(self.host.url('api'), 'instance_mappings',
+                         'instance_uuid', server, {'cell_id': None})
+        with self.host.engines['api'][0].begin() as connection:
+            connection.execute(sa.insert(BUILD_REQUESTS).values(
+                instance_uuid=server, project_id=client.PROJECT,
+                instance=json.dumps(request.obj_to_primitive(),
+                                    default=str)))
+
     def answers(self, app_factory, servers):
         """Ask everything of one nova-api.
 
@@ -156,6 +177,18 @@ class ParityTests:
         server = next(servers)
         self.set_state(server, STATES['deleted'])
         found['deleted, stranger'] = self.transcript(url, server, STRANGER)
+        for who, headers in (('member', {}), ('reader', READER),
+                             ('admin', ADMIN)):
+            # Its mapping does not know that it is gone.
+            server = next(servers)
+            self.set_columns(self.host.url('cell1'), 'instances', 'uuid',
+                             server, STATES['deleted'])
+            found[f'gone, {who}'] = self.transcript(url, server, headers)
+        for who, headers in ('member', {}), ('reader', READER):
+            server = next(servers)
+            self.unschedule(server)
+            found[f'in no cell, {who}'] = self.transcript(url, server,
+                                                          headers)
         found['no such server'] = self.transcript(
             url, '00000000-0000-0000-0000-000000000000', {})
         found['no id'] = self.transcript(url, 'no-id', {})
