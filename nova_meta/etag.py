@@ -109,6 +109,8 @@ class Condition(NamedTuple):
 def _parse(value, strong):
     if value is None:
         return None
-    # WebOb looks for a tag after a space only, and a list needs none. Our own
-    # tags have no comma that could be torn.
-    return etag.ETagMatcher.parse(value.strip().replace(',', ', '), strong)
+    # WebOb looks for a tag after a space only, and a list needs none. It takes
+    # a backslash for an escape, which is a character like others in a tag. Our
+    # own tags have neither.
+    return etag.ETagMatcher.parse(
+        value.strip().replace(',', ', ').replace('\\', '/'), strong)

@@ -26,6 +26,10 @@ from nova_meta import etag
 from nova_meta import exception
 
 
+# A cache may keep the answer, and has to ask each time whether it still holds.
+REVALIDATE = {'Cache-Control': 'no-cache'}
+
+
 class Fault(wsgi.Fault):
     """Upstream's, with a name for 412."""
 
@@ -47,15 +51,17 @@ class Resource(wsgi.Resource):
             raise precondition_failed(error.kwargs['etag'])
         if type(answer) is not dict:
             return answer
+        answer = in_order(answer)
         # The answer to a change may have no more than what was asked for.
         tag = condition.tag(pairs_of(answer) if context.written is None
                             else context.written)
-        if request.method == 'GET':
-            if not condition.matches(tag):
-                raise precondition_failed(tag)
-            if not condition.is_news(tag):
-                return not_modified(tag)
-        return wsgi.ResponseObject(answer, headers=header(tag))
+        if request.method != 'GET':
+            return wsgi.ResponseObject(answer, headers=header(tag))
+        if not condition.matches(tag):
+            raise precondition_failed(tag)
+        if not condition.is_news(tag):
+            return not_modified(tag)
+        return wsgi.ResponseObject(answer, headers=header(tag) | REVALIDATE)
 
 
 def pairs_of(answer):
@@ -66,6 +72,15 @@ def pairs_of(answer):
     """
     value, = answer.values()
     return value if isinstance(value, dict) else answer
+
+
+def in_order(answer):
+    """Return the answer with its keys sorted: a strong tag stands for bytes.
+
+    The rows that it is made of come in the order that they were written.
+    """
+    return {name: in_order(value) if isinstance(value, dict) else value
+            for name, value in sorted(answer.items())}
 
 
 def header(tag):
@@ -80,7 +95,7 @@ def precondition_failed(tag):
 
 
 def not_modified(tag):
-    response = webob.Response(status=304, headers=header(tag))
+    response = webob.Response(status=304, headers=header(tag) | REVALIDATE)
     # There is no body that could have one.
     del response.content_type
     return response

@@ -88,6 +88,8 @@ class ConditionTestCase(testtools.TestCase):
         for expected, value in (
                 (True, f'"{self.MAP}"'), (True, f'"x", "{self.MAP}"'),
                 (True, f'"x","{self.MAP}"'), (True, f'"{self.MAP}" ,\t"x"'),
+                # A backslash is no escape.
+                (True, f'"o\\", "{self.MAP}"'), (True, f'"{self.MAP}", "\\"'),
                 (True, '*'), (True, ' * '),
                 (False, '"x"'), (False, f'W/"{self.MAP}"'),
                 (False, f'"{self.ITEM}"'), (False, ''), (False, ','),
@@ -99,6 +101,7 @@ class ConditionTestCase(testtools.TestCase):
         for expected, value in (
                 (False, f'"{self.MAP}"'), (False, f'"x","{self.MAP}"'),
                 (False, f'W/"{self.MAP}"'), (False, '*'),
+                (False, f'"o\\", "{self.MAP}"'),
                 (True, '"x"'), (True, f'"{self.ITEM}"'), (True, '')):
             self.assertHolds(expected, if_none_match=value)
 
