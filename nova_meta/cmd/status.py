@@ -16,6 +16,7 @@ import configparser
 import sys
 
 import nova.conf
+from nova import config
 from nova import context as nova_context
 from nova.db.api import api as api_db_api
 from nova.db.main import api as main_db_api
@@ -91,10 +92,9 @@ class Checks(upgradecheck.UpgradeCommands):
         metadata = path and _app_factory(path, 'app:metaapp')
         return upgradecheck.Result(
             WARNING, 'The services of this host save system_metadata without '
-            'nova-meta, ' + (
-                'except for the metadata API. '
-                if metadata == SECTIONS['app:metaapp'] else '') +
-            'Run "nova-meta-patch apply" and restart them.')
+            'nova-meta' + (', except for the metadata API'
+                           if metadata == SECTIONS['app:metaapp'] else '') +
+            '. Run "nova-meta-patch apply" and restart them.')
 
     def _databases(self):
         return _of_all_databases(_isolation)
@@ -206,6 +206,10 @@ def main():
     :returns: the exit status: 0 if all is well, 1 if there is a warning, 2 if
         something is wrong, 255 on an error
     """
+    # As nova.config.parse_args(), which takes no part in parsing here.
+    config.set_lib_defaults()
+    if config.profiler:
+        config.profiler.set_defaults(CONF)
     return upgradecheck.main(CONF, 'nova', Checks())
 
 
