@@ -61,9 +61,10 @@ class Patch(NamedTuple):
     old: bytes
     new: bytes
 
-    def is_in(self, content):
+    def is_in(self, content, wanted=True):
         """Tell whether a file has this patch.
 
+        :param wanted: whether it shall have it; for the advice
         :raises: PatchError if it neither has it nor could have it
         """
         # The old bytes may be part of the new ones, not the other way round.
@@ -71,8 +72,9 @@ class Patch(NamedTuple):
             return True
         if content.count(self.old) == 1:
             return False
+        lines = (self.new if wanted else self.old).decode()
         raise PatchError('it is not as Nova ships it at the place of the '
-                         f'patch. Change it by hand:\n{self.new.decode()}')
+                         f'patch. Change it by hand:\n{lines}')
 
 
 def read(path):
@@ -124,16 +126,17 @@ class Tree:
             elif self.api_paste:
                 yield patch, self.api_paste
 
-    def state(self):
+    def state(self, wanted=True):
         """Tell of each file whether it is patched.
 
+        :param wanted: whether it shall be; for the advice
         :returns: a dict of paths to bool
         :raises: PatchError if a file is another one than Nova's
         """
         found = {}
         for patch, path in self.patches():
             try:
-                found[path] = patch.is_in(path.read_bytes())
+                found[path] = patch.is_in(path.read_bytes(), wanted)
             except (OSError, PatchError) as exc:
                 raise PatchError(f'{path}: {exc}') from None
         return found
@@ -146,7 +149,7 @@ class Tree:
         :raises: PatchError if a file is another one than Nova's; nothing is
             changed then
         """
-        state = self.state()
+        state = self.state(wanted)
         changed = {}
         for patch, path in self.patches():
             if state[path] != wanted:
@@ -168,11 +171,15 @@ def _write(contents):
         for path, content in contents.items():
             _replace(path, content)
     except BaseException as exc:
-        for path, content in before.items():
-            if path.read_bytes() != content:
-                _replace(path, content)
+        said = f'{path}: {exc}'
+        for each, content in before.items():
+            try:
+                if each.read_bytes() != content:
+                    _replace(each, content)
+            except OSError as failed:
+                said += f'\n{each}: it stays changed: {failed}'
         if isinstance(exc, OSError):
-            raise PatchError(f'{path}: {exc}') from None
+            raise PatchError(said) from None
         raise
 
 
@@ -181,18 +188,23 @@ def _replace(path, content):
     path = path.resolve()
     beside = path.with_name(f'{path.name}.nova-meta')
     try:
-        with beside.open('wb') as file:
+        with open(beside, 'wb', opener=_for_us_alone) as file:
+            # Before it has any content: there may be secrets in it.
+            stat = path.stat()
+            os.chown(file.fileno(), stat.st_uid, stat.st_gid)
+            shutil.copystat(path, beside)
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        stat = path.stat()
-        shutil.copystat(path, beside)
         os.utime(beside)
-        shutil.chown(beside, stat.st_uid, stat.st_gid)
         beside.replace(path)
     finally:
         with contextlib.suppress(OSError):
             beside.unlink()
+
+
+def _for_us_alone(path, flags):
+    return os.open(path, flags, mode=0o600)
 
 
 def find(nova=None, api_paste=None):
@@ -265,7 +277,7 @@ def main(argv=None):
             wanted = options.action == 'apply'
             for path in tree.set(wanted):
                 print(f'{path}: {"patched" if wanted else "as it was"} now')
-        state = tree.state()
+        state = tree.state(options.action != 'revert')
     except PatchError as exc:
         print(f'nova-meta-patch: {exc}', file=sys.stderr)
         return 2

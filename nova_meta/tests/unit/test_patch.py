@@ -22,6 +22,7 @@ import io
 import os
 import pathlib
 import shutil
+import stat
 import subprocess
 import sys
 from unittest import mock
@@ -241,6 +242,17 @@ class InstalledTestCase(TreeTestCase):
                   'mine:')
         self.assertIn(str(self.api_paste), self.refused())
 
+    def test_advice_is_what_was_asked_for(self):
+        self.edit(self.api_paste, 'nova.api.openstack.compute:APIRouterV21.',
+                  'mine:')
+        ours, stock = 'nova_meta.api.app:factory', 'APIRouterV21.factory'
+        for action, advised, other in (('apply', ours, stock),
+                                       ('check', ours, stock),
+                                       ('revert', stock, ours)):
+            said = self.refused(action)
+            self.assertIn(advised, said)
+            self.assertNotIn(other, said)
+
     def test_api_paste_that_was_edited_elsewhere(self):
         # Operators do.
         self.edit(self.api_paste, '/: meta', '/mine: meta')
@@ -301,9 +313,32 @@ class InstalledTestCase(TreeTestCase):
                 return replace(path, target)
 
             with mock.patch('pathlib.Path.replace', fail):
-                self.assertIn('busy', self.refused())
-            self.assertIn(str(self.api_paste if number else PATCHED),
-                          str(calls[number]))
+                said = self.refused()
+            self.assertIn('busy', said)
+            wrong = self.api_paste if number else self.root / PATCHED
+            self.assertIn(f'nova-meta-patch: {wrong}: ', said)
+            self.assertEqual(wrong.resolve(), calls[number])
+
+    def test_mode_from_the_first_byte(self):
+        # There may be passwords in it.
+        self.api_paste.chmod(0o640)
+        modes, fsync = [], os.fsync
+
+        def look(file):
+            modes.append(stat.S_IMODE(os.fstat(file).st_mode))
+            fsync(file)
+
+        created, real = [], os.open
+
+        def create(path, flags, mode=0o777, **kwargs):
+            created.append(mode)
+            return real(path, flags, mode, **kwargs)
+
+        with mock.patch('os.fsync', look), mock.patch('os.open', create):
+            self.assertEqual(0, run('apply', *self.options)[0])
+        self.assertEqual([0o644, 0o640], modes)
+        self.assertEqual([0o600] * 2, created)
+        self.assertEqual(0o640, stat.S_IMODE(self.api_paste.stat().st_mode))
 
     def test_no_patches(self):
         # They are data of the package; nothing to do is not all well.
