@@ -182,14 +182,18 @@ def undone(played):
     """Find the updates that were acknowledged in vain, whatever was played.
 
     The last update of a key has to be one that no other had to follow. An
-    update that is gone, and that none of those explains, was undone. Not every
-    fault shows that way: two replaces may mix though each key has a reason.
+    update that is gone, and that none of those explains, was undone. Of
+    replaces that have mixed those are named of which something is there.
 
     :returns: {index in played.operations: one of :data:`FAULTS`}
     """
     writes = [(n, op) for n, op in enumerate(played.operations)
               if op.call in history.WRITES and (op.acknowledged or op.unknown)]
     found = dict(_one_too_many(played.initial, writes))
+    if all(op.call == history.REPLACE for _, op in writes) and (
+            _sent_by_nobody(played)):
+        found.update((n, 'mixed replaces') for n, op in writes
+                     if op.pairs.items() & played.final.items())
     for n, op in writes:
         if op.acknowledged:
             later = [other for _, other in writes

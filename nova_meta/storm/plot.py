@@ -26,6 +26,7 @@ KINDS = {
     'lost updates': ('#c0102a', '#8c0c1f', 'acknowledged, but lost'),
     'resurrected deletes': ('#ffffff', '#c0102a', 'deleted, but back'),
     'double deletes': ('#f29bab', '#c0102a', 'deleted twice'),
+    'mixed replaces': ('#e0607a', '#8c0c1f', 'mixed with another'),
 }
 INK, FAINT, GRID, ALARM = '#1f2933', '#6b7785', '#e4e7eb', '#c0102a'
 STYLE = f"""

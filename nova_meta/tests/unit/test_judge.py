@@ -134,6 +134,12 @@ class JudgeTestCase(testtools.TestCase):
                  {'b': '1'}, {}, {}),
                 ([op(history.REPLACE, pairs={'b': '1'})],
                  {'a': '0', 'b': '1'}, {0: 'lost updates'}, {'a': '0'}),
+                # Both are there in part.
+                ([op(history.REPLACE, pairs={'a': '1', 'b': '1'}),
+                  op(history.REPLACE, pairs={'a': '2', 'c': '2'}),
+                  op(history.REPLACE, pairs={'d': '3'})],
+                 {'a': '2', 'b': '1', 'c': '2'},
+                 {0: 'mixed replaces', 1: 'mixed replaces'}, {}),
                 ([delete], {}, {}, {'a': '0'}),
                 ([delete], {'a': '0'}, {0: 'resurrected deletes'},
                  {'a': '0'}),

@@ -68,6 +68,16 @@ class PlotTestCase(testtools.TestCase):
                              (rect.get('fill'), rect.get('stroke')))
         self.assertIn('(0.500 s to 2.000 s)', bars[2][0])
 
+    def test_mixed_replaces(self):
+        self.operations = [history.Operation(
+            history.REPLACE, None, {'a': str(me), f'of {me}': 'new'}, 200,
+            None, 0, 1, writer=me) for me in range(3)]
+        bars = self.bars(self.draw({'a': '1', 'of 2': 'new'},
+                                   **{'mixed replaces': 1}))
+        label = plot.KINDS['mixed replaces'][2]
+        self.assertEqual([False, True, True],
+                         [label in said for said, _rect in bars])
+
     def test_where_it_is(self):
         first, second, other, last = (
             {name: float(rect.get(name)) for name in ('x', 'y', 'width')}
