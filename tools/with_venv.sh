@@ -42,9 +42,19 @@ if [ "$wanted" != "$(cat "$venv/made-for" 2>/dev/null || true)" ]; then
         exit 1
     fi
     say "Making $venv with Nova and what the tests need; takes a minute or two."
-    "$python" -m venv --clear "$venv"
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
-        -c constraints.txt -r test-requirements.txt -e '.[demo]' >&2
+    if ! "$python" -m venv --clear "$venv"; then
+        say "$venv cannot be made: set VENV to a directory that can be written."
+        exit 1
+    fi
+    if ! "$venv/bin/python" -m pip install --quiet \
+        --disable-pip-version-check \
+        -c constraints.txt -r test-requirements.txt -e '.[demo]' >&2; then
+        say "pip cannot install what is needed: it wants a package index, and"
+        say "to write into this directory ($top). Try again when there is one"
+        say "(a proxy in HTTPS_PROXY, a mirror in PIP_INDEX_URL), or copy this"
+        say "directory to where it can be written."
+        exit 1
+    fi
     echo "$wanted" > "$venv/made-for"
 fi
 

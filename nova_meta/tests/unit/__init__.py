@@ -10,4 +10,12 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
+import hypothesis
+
 from nova_meta.tests import native_threads  # noqa: F401
+
+# How fast the machine is decides nothing.
+hypothesis.settings.register_profile(
+    'nova-meta', deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile('nova-meta')
