@@ -126,6 +126,9 @@ class API(compute_api.API):
                 context, _PartOf(metadata, count)))
 
         def likely():
+            if delete:
+                # There is nothing to guess.
+                return len(metadata)
             limit = CONF.quota.metadata_items
             if CONF.quota.driver != DATABASE_DRIVER:
                 # It does not look at the option, and to ask it for the limit

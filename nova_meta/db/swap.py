@@ -109,7 +109,7 @@ def swap(connection, binding, identity, decide):
     before = _map(rows)
     after = decide(parent, dict(before))
     version = None
-    if _differs(rows, after):
+    if _differs(rows, before, after):
         version = _compare_and_swap(connection, binding, identity,
                                     parent.version)
         _write(connection, binding, identity, rows, after)
@@ -130,7 +130,7 @@ def ask(connection, binding, identity, change):
     """
     _, rows = _lock_and_read(connection, binding, identity)
     current = _map(rows)
-    if _differs(rows, change(dict(current))):
+    if _differs(rows, current, change(dict(current))):
         raise Unsettled()
     return current
 
@@ -168,11 +168,10 @@ def _map(rows):
     return {row.key: row.value for row in rows}
 
 
-def _differs(rows, after):
+def _differs(rows, before, after):
     """Whether rows have to be written for the map to be another one."""
-    current = _map(rows)
     # Or two rows of a key are there, which no write leaves.
-    return after != current or len(rows) != len(current)
+    return after != before or len(rows) != len(before)
 
 
 def _lock(connection, binding, identity):
