@@ -18,13 +18,12 @@ A factory is named in api-paste.ini as nova-meta's own is.
 from nova_meta.api import app
 from nova_meta.api import server_metadata
 from nova_meta.compute import api
-from nova_meta.db import swap
 from nova_meta import exception
 
 
 def path_of(factory):
-    """Return what api-paste.ini calls a factory of this module."""
-    return f'{__name__}:{factory.__name__}'
+    """Return what api-paste.ini calls a factory."""
+    return f'{factory.__module__}:{factory.__name__}'
 
 
 class CheckedBefore(api.API):
@@ -54,25 +53,4 @@ class MergesReplace(api.API):
 
 def merges_replace(global_config, **local_config):
     server_metadata.compute.API = MergesReplace
-    return app.factory(global_config, **local_config)
-
-
-def answer_of_commit_lost(global_config, **local_config):
-    """Changes are committed, and the connection is lost then."""
-    real_swap = swap.swap
-
-    def swap_and_lose(connection, *args):
-        done = real_swap(connection, *args)
-        dialect = connection.dialect
-        commit = type(dialect).do_commit
-
-        def do_commit(connection):
-            commit(dialect, connection)
-            raise dialect.loaded_dbapi.OperationalError('lost')
-
-        dialect.do_commit = do_commit
-        dialect.is_disconnect = lambda *args: True
-        return done
-
-    swap.swap = swap_and_lose
     return app.factory(global_config, **local_config)

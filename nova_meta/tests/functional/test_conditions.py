@@ -13,6 +13,7 @@
 """Conditions under load: one winner, and nothing lost between two requests."""
 
 import concurrent.futures
+import json
 import os
 import pathlib
 import random
@@ -26,7 +27,9 @@ from openstack import connection
 
 from nova_meta.storm import client
 from nova_meta.storm import host
+from nova_meta.storm import target
 from nova_meta.tests.functional import base
+from nova_meta.tests.functional import losing
 from nova_meta.tests.functional import mutants
 
 GUIDE = pathlib.Path(__file__).parents[3].joinpath(
@@ -158,9 +161,11 @@ class ConditionTests:
     def test_answer_of_commit_lost(self):
         # Made again, it would find its own change and say 412.
         self.add_rows(('key', 'old'))
-        self.serve(mutants.path_of(mutants.answer_of_commit_lost))
+        self.serve(mutants.path_of(losing.factory))
         seen = self.client().show('key')
-        answer = self.client(if_match=seen.etag).set('key', 'new')
+        answer = self.client(if_match=seen.etag, x_lose=json.dumps({
+            'when': 'after', 'step': losing.COMMIT,
+            'table': target.METADATA.table.name})).set('key', 'new')
         self.assertEqual(500, answer.status)
         self.assertEqual([('key', 'new')], self.rows())
 

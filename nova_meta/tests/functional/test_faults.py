@@ -25,6 +25,7 @@ from nova_meta.storm import load
 from nova_meta.storm import servers
 from nova_meta.tests.functional import base
 from nova_meta.tests.functional import losing
+from nova_meta.tests.functional import mutants
 
 ROUNDS = int(os.environ.get('NOVA_META_TEST_ROUNDS', 1))
 
@@ -101,7 +102,7 @@ class KilledSQLiteTestCase(Faults, base.DatabaseTestCase):
 class LostAnswersTests(Faults):
     """One COMMIT in five has no answer, and others see what it has done."""
 
-    app_factory = f'{losing.__name__}:{losing.often_factory.__name__}'
+    app_factory = mutants.path_of(losing.often_factory)
     clients = {'writers': 4, 'observers': 12}
     acknowledged = 250
 

@@ -27,6 +27,7 @@ from nova_meta.storm import history
 from nova_meta.storm import target
 from nova_meta.tests.functional import base
 from nova_meta.tests.functional import losing
+from nova_meta.tests.functional import mutants
 
 BEFORE = {'k': 'old', 'other': 'kept'}
 
@@ -46,11 +47,9 @@ ASKED = ('merge', 'replace', 'set')
 class LostTests:
     """One map, and clients that know what is to be lost."""
 
-    app_factory = losing.factory
-
     def setUp(self):
         super().setUp()
-        self.serve(f'{losing.__name__}:{self.app_factory.__name__}')
+        self.serve(mutants.path_of(losing.factory))
         self.directory = pathlib.Path(
             self.useFixture(fixtures.TempDir()).path)
 
@@ -61,10 +60,7 @@ class LostTests:
                     yield kind, name, send, after
 
     def prepare(self, kind):
-        """Give the map of this test what is there before.
-
-        :returns: the ID of whose map it is
-        """
+        """Give a kind of map, of this test, what is there before."""
         self.kind = kind
         self.name = self.server if kind is target.METADATA else client.FLAVOR
         with self.host.engines[kind.database][0].begin() as connection:
