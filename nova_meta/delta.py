@@ -12,8 +12,8 @@
 
 """What a request changes in a map of keys to values.
 
-A :class:`Delta` says what to do, never what was there, so that it can be
-applied again to whatever the map has become. Keys are compared as Python
+A :class:`Delta` says what to change and not what was there. So it can be
+applied again, to whatever the map has become. Keys are compared as Python
 strings: ``foo`` and ``Foo`` are two keys on every database.
 """
 
@@ -25,9 +25,9 @@ from typing import Mapping
 class Delta:
     """A change of a map.
 
-    :param put: the pairs that are in the map afterwards
-    :param drop: the keys that are not
-    :param keep: whether keys that are in neither stay as they are
+    :param put: the pairs to set
+    :param drop: the keys to remove
+    :param keep: whether all other keys stay
     """
 
     put: Mapping[str, str | None] = dataclasses.field(default_factory=dict)
@@ -35,9 +35,9 @@ class Delta:
     keep: bool = True
 
     def apply(self, current):
-        """Return the map that this change makes of another.
+        """Apply the change to a map.
 
-        :param current: the map as it is; it is not modified
+        :param current: the map; it is not modified
         :returns: a new dict
         """
         kept = {key: value for key, value in current.items()
@@ -61,12 +61,12 @@ def remove(*keys):
 
 
 def difference(base, mine, together=frozenset()):
-    """Do again what was done by somebody who has made one map of another.
+    """Return the change that makes one map of another.
 
-    :param base: the map that was there
-    :param mine: the map that was made of it
-    :param together: keys that hold one value between them: if one of them was
-        changed, all are set to what they are in ``mine``
+    :param base: the map before
+    :param mine: the map after
+    :param together: keys that are one value in pieces: if one of them was
+        changed, all are set to their values in ``mine``
     """
     changed = {key for key, value in base.items() ^ mine.items()}
     if changed & together:

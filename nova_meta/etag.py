@@ -10,14 +10,13 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Entity tags of a map and of an item, and the conditions made of them.
+"""Entity tags of a map and of an item, and the conditions of a request.
 
-A tag is made of the content alone: the same content has the same tag, whoever
-computes it, from whatever database, in whatever order the rows come, and what
-else happens to the server does not touch it. The tags of a map and of its
-items never equal each other, so that the one does not unlock the other.
+A tag is made of the content alone. The same content has the same tag in every
+process, on every database, in whatever order its rows come. The tag of a map
+never equals that of an item, so that one cannot stand for the other.
 
-The headers are parsed by WebOb. RFC 9110, sections 8.8.3 and 13.
+WebOb parses the headers. RFC 9110, sections 8.8.3 and 13.
 """
 
 import functools
@@ -49,7 +48,7 @@ def of_item(key, pairs):
 
 
 def of(key=None):
-    """Return what makes the tag of a map, or of one of its items.
+    """Return the function that makes the tag of a map, or of one of its items.
 
     :param key: which item; None for the map
     :returns: a function of the map
@@ -62,12 +61,14 @@ def _digest(*parts):
 
 
 class Condition(NamedTuple):
-    """The preconditions of a request.
+    """What a request is about, and its preconditions.
 
-    :param tag: makes of a map the tag of what the request is about; None if
-        that does not exist
-    :param if_match: something that tags are looked up in, None if the request
-        has no such header
+    True if there are any.
+
+    :param tag: a function of the map: returns the tag of the map, or of the
+        item that the request names, None if there is no such item
+    :param if_match: tags are looked up in it with ``in``; None if the request
+        has no If-Match header
     :param if_none_match: likewise
     """
 
@@ -79,8 +80,9 @@ class Condition(NamedTuple):
     def of(cls, tag, if_match, if_none_match):
         """Make a condition of the values of the headers.
 
-        :param if_match: If-Match, None if there is none; compared strongly
-        :param if_none_match: If-None-Match, likewise; compared weakly
+        :param tag: a function of the map, see :func:`of`
+        :param if_match: If-Match, compared strongly; None if there is none
+        :param if_none_match: If-None-Match, compared weakly; likewise
         """
         return cls(tag, _parse(if_match, strong=True),
                    _parse(if_none_match, strong=False))
@@ -89,28 +91,31 @@ class Condition(NamedTuple):
         return self.if_match is not None or self.if_none_match is not None
 
     def matches(self, tag):
-        """Whether If-Match holds for a tag; ``*`` is whatever exists.
+        """Whether If-Match holds for a tag; ``*`` matches what exists.
 
-        :param tag: what :attr:`tag` has made of the map
+        :param tag: what :attr:`tag` returns of the map
         """
         return self.if_match is None or (
             tag is not None and tag in self.if_match)
 
     def is_news(self, tag):
-        """Whether If-None-Match holds for a tag, likewise."""
+        """Whether If-None-Match holds for a tag."""
         return (self.if_none_match is None or tag is None or
                 tag not in self.if_none_match)
 
     def holds(self, tag):
-        """Whether a request may change what has this tag."""
+        """Whether both hold for a tag."""
         return self.matches(tag) and self.is_news(tag)
+
+
+UNCONDITIONAL = Condition(of_map)
 
 
 def _parse(value, strong):
     if value is None:
         return None
-    # WebOb looks for a tag after a space only, and a list needs none. It takes
-    # a backslash for an escape, which is a character like others in a tag. Our
-    # own tags have neither.
+    # WebOb finds the second tag of a list only after a space, which is
+    # optional. It takes a backslash for an escape, but in a tag that is a
+    # character like others. Our own tags have neither.
     return etag.ETagMatcher.parse(
         value.strip().replace(',', ', ').replace('\\', '/'), strong)

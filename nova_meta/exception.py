@@ -10,7 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Errors that upstream has no name for."""
+"""Errors that upstream has no exception for."""
 
 from nova import exception
 
@@ -18,10 +18,10 @@ from nova_meta.i18n import _
 
 
 class ExtraSpecKeysCollide(exception.FlavorExtraSpecUpdateCreateFailed):
-    msg_fmt = _("The extra specs of flavor %(id)s cannot have two keys that "
-                "the database takes for one, such as keys that differ in "
-                "trailing spaces only. Nothing was changed. Use another key, "
-                "or delete the one that is there.")
+    msg_fmt = _("The database takes two extra spec keys of flavor %(id)s for "
+                "the same key, for example because they differ only in "
+                "trailing spaces. Nothing was changed. Use another key, or "
+                "delete the existing one first.")
 
 
 class MetadataItemNotFound(exception.NotFound):
@@ -29,23 +29,23 @@ class MetadataItemNotFound(exception.NotFound):
 
 
 class MetadataUpdateConflict(exception.NovaException):
-    msg_fmt = _("The metadata of server %(instance_uuid)s is being changed "
-                "by too many others at once. It was not changed, and the "
-                "same may be tried again.")
+    msg_fmt = _("Too many other requests are changing server "
+                "%(instance_uuid)s. Its metadata was not changed. Try again.")
     code = 409
 
 
 class PreconditionFailed(exception.Forbidden):
-    # Of the errors that upstream's expected_errors does not make a 500 of,
-    # this is the nearest.
-    msg_fmt = _("What the If-Match or If-None-Match header of the request "
-                "asks for is not so. Nothing was changed.")
+    # Upstream's expected_errors lets Forbidden pass; it would have to list
+    # 412 for these methods.
+    msg_fmt = _("The condition in the If-Match or If-None-Match header is "
+                "false. Nothing was changed. Get the current ETag, and decide "
+                "again.")
     code = 412
 
 
 class UnsupportedNova(exception.NovaException):
-    msg_fmt = _("nova-meta works with Nova %(oldest)s to %(newest)s, and Nova "
-                "%(found)s is installed. Put the original "
-                "paste.app_factory lines back into api-paste.ini and take the "
-                "patch out of Nova, or install a release of nova-meta that "
-                "knows this Nova.")
+    msg_fmt = _("nova-meta works with Nova %(oldest)s to %(newest)s, but Nova "
+                "%(found)s is installed. Restore the original "
+                "paste.app_factory lines in api-paste.ini and remove the "
+                "patch from Nova (nova-meta-patch revert), or install a "
+                "release of nova-meta that supports this Nova.")

@@ -10,22 +10,22 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""How many items a map may have, asked before the row lock is taken.
+"""The quota of a map, checked before the row lock is taken.
 
-A quota check reads tables of another database, or asks Keystone; neither may
+A quota check reads tables of another database, or asks Keystone. Neither may
 happen while other requests wait for the lock. But only under the lock is it
-known how many items the map will have. So the check is asked beforehand for a
-number that is most likely enough, its answer is kept, and a request that turns
-out to need more leaves the lock, asks again and starts over.
+known how many items the map will have. So the check is made beforehand for a
+number that is likely to be enough. A request that turns out to need more gives
+up the lock, has that number checked, and starts over.
 """
 
 import contextlib
 
 
 class NotChecked(Exception):
-    """More items are needed than the quota check has been asked for.
+    """The map would have more items than the quota check was made for.
 
-    :param count: the number of items needed
+    :param count: how many it would have
     """
 
     def __init__(self, count):
@@ -34,7 +34,7 @@ class NotChecked(Exception):
 
 
 class Allowance:
-    """The largest number of items that a quota check has let pass.
+    """The largest number of items that has passed a quota check.
 
     :param check: called with a number of items; raises if that is too many
     """
@@ -44,10 +44,10 @@ class Allowance:
         self._passed = -1
 
     def expect(self, guess):
-        """Have a likely number checked; a refusal decides nothing yet.
+        """Check a likely number, not under a lock.
 
-        Nor does another error: what is to be told first, such as the state of
-        the server, is not known yet. Not to be called under a lock.
+        Errors are ignored: others come first, such as the state of the server,
+        and those are not known yet.
 
         :param guess: called without arguments, returns the number
         """
@@ -55,7 +55,7 @@ class Allowance:
             self.ask(guess())
 
     def ask(self, count):
-        """Have a number checked that is needed; not to be called under a lock.
+        """Check a number that is needed, not under a lock.
 
         :raises: what the check raises
         """
@@ -64,9 +64,9 @@ class Allowance:
             self._passed = count
 
     def require(self, count):
-        """Say whether so many items have been let pass.
+        """Ensure that a number has passed the check; for use under a lock.
 
-        :raises: NotChecked if the check has not let that many pass
+        :raises: NotChecked if it has not
         """
         if count > self._passed:
             raise NotChecked(count)

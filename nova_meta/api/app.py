@@ -10,10 +10,10 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""What api-paste.ini names to switch nova-meta on.
+"""The paste app factories, which api-paste.ini names to activate nova-meta.
 
-On a release of Nova that has moved things around this module still gets to say
-what is wrong: it imports the rest when it has looked at the release.
+What needs Nova is imported after the release of Nova has been checked. So on a
+release that has moved things, the log says what is wrong.
 """
 
 from oslo_log import log as logging

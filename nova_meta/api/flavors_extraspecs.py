@@ -14,37 +14,67 @@
 
 from nova.api.openstack import common
 from nova.api.openstack.compute import flavors_extraspecs
+from nova.api.openstack.compute.schemas import flavors_extraspecs as schema
 from nova.api.openstack import wsgi
 from nova.api import validation
 from nova import exception
+from nova.i18n import _
 from nova.policies import flavor_extra_specs as fes_policies
 from webob import exc
 
-from nova_meta.api import server_metadata
+from nova_meta.api import wsgi as conditional
+from nova_meta import delta
 
 
 class FlavorExtraSpecsController(
+        conditional.Controller,
         flavors_extraspecs.FlavorExtraSpecsController):
-    """Upstream's controller, on a flavor that writes what was changed."""
+    """Upstream's controller, with methods that write what was asked for.
 
-    def _check_extra_specs_value(self, req, specs):
-        super()._check_extra_specs_value(req, specs)
-        # They are to be written even if they seem to be there: a node of a
-        # cluster that was read from may not know yet that they are not.
-        req.environ['nova.context'].extra_specs = specs
+    Upstream's methods write all extra specs, as they were read before.
+    """
 
-    # Upstream's looks for the key in what it has read before.
+    @wsgi.expected_errors((400, 404, 409))
+    @validation.schema(schema.create)
+    @validation.response_body_schema(schema.create_response)
+    def create(self, req, flavor_id, body):
+        """Set extra specs."""
+        context = req.environ['nova.context']
+        context.can(fes_policies.POLICY_ROOT % 'create', target={})
+        specs = body['extra_specs']
+        self._check_extra_specs_value(req, specs)
+        self._change(context, flavor_id, delta.merge(specs))
+        return body
+
+    @wsgi.expected_errors((400, 404, 409))
+    @validation.schema(schema.update)
+    @validation.response_body_schema(schema.update_response)
+    def update(self, req, flavor_id, id, body):
+        """Set one extra spec."""
+        context = req.environ['nova.context']
+        context.can(fes_policies.POLICY_ROOT % 'update', target={})
+        self._check_extra_specs_value(req, body)
+        if id not in body:
+            raise exc.HTTPBadRequest(
+                explanation=_('Request body and URI mismatch'))
+        self._change(context, flavor_id, delta.merge(body))
+        return body
+
     @wsgi.expected_errors((404, 409))
-    @validation.response_body_schema(server_metadata.DELETE_RESPONSE)
+    @validation.response_body_schema(schema.delete_response)
     def delete(self, req, flavor_id, id):
         """Delete an extra spec; 404 if it is not there at that moment."""
         context = req.environ['nova.context']
         context.can(fes_policies.POLICY_ROOT % 'delete', target={})
+        self._change(context, flavor_id, delta.remove(id))
+
+    def _change(self, context, flavor_id, change):
         flavor = common.get_flavor(context, flavor_id)
         try:
-            flavor.delete_extra_spec(id)
+            flavor.change_extra_specs(change, self.condition)
         except (exception.FlavorExtraSpecsNotFound,
                 exception.FlavorNotFound) as e:
             raise exc.HTTPNotFound(explanation=e.format_message())
         except exception.FlavorExtraSpecUpdateCreateFailed as e:
             raise exc.HTTPConflict(explanation=e.format_message())
+        self.written = flavor.extra_specs

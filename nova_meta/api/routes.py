@@ -10,7 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""The routes of the compute API, some of them led to other controllers."""
+"""The routes of the compute API, some of them to other controllers."""
 
 from nova.api.openstack.compute import routes
 
@@ -18,7 +18,7 @@ from nova_meta.api import flavors_extraspecs
 from nova_meta.api import server_metadata
 from nova_meta.api import wsgi
 
-# Upstream's controller factories, by the classes that take their place.
+# Upstream's controller factories, and the classes that replace them.
 REPLACED = {
     routes.flavor_extraspec_controller:
         flavors_extraspecs.FlavorExtraSpecsController,
@@ -35,7 +35,8 @@ class APIRouter(routes.APIRouterV21):
         matchlist = self.map.matchlist
         upstream = list(matchlist)
         self._connect_replaced()
-        # The first route that fits is taken.
+        # The first route that matches is taken, and upstream's custom_routes
+        # come last: it would have to let a controller be replaced.
         matchlist[:] = matchlist[len(upstream):] + upstream
 
     def _connect_replaced(self):

@@ -12,6 +12,7 @@
 
 """The server metadata API."""
 
+import contextlib
 import functools
 
 from nova.api.openstack import common
@@ -22,6 +23,7 @@ from nova import exception as nova_exception
 from nova.policies import server_metadata as sm_policies
 from webob import exc
 
+from nova_meta.api import wsgi as conditional
 from nova_meta.compute import api as compute
 from nova_meta import exception
 
@@ -31,10 +33,28 @@ UPSTREAM = server_metadata.ServerMetadataController
 DELETE_RESPONSE = {'type': 'null'}
 
 
+@contextlib.contextmanager
+def _faults(server_id, action):
+    """Make HTTP errors of the errors of the compute API."""
+    try:
+        yield
+    except (exception.MetadataItemNotFound,
+            nova_exception.InstanceNotFound) as e:
+        raise exc.HTTPNotFound(explanation=e.format_message())
+    except nova_exception.OverQuota as e:
+        raise exc.HTTPForbidden(explanation=e.format_message())
+    except (exception.MetadataUpdateConflict,
+            nova_exception.InstanceIsLocked) as e:
+        raise exc.HTTPConflict(explanation=e.format_message())
+    except nova_exception.InstanceInvalidState as e:
+        common.raise_http_conflict_for_instance_invalid_state(
+            e, action, server_id)
+
+
 def _not_found_first(method):
     """Decorate a method that may refuse before it has looked for the server.
 
-    Upstream has found out by then whether it is there.
+    Upstream has loaded the server by then, and answers 404 if it is gone.
     """
     @functools.wraps(method)
     def call(self, req, server_id, *args, **kwargs):
@@ -50,8 +70,8 @@ def _not_found_first(method):
     return call
 
 
-class ServerMetadataController(UPSTREAM):
-    """Upstream's controller on a compute API that loses no update."""
+class ServerMetadataController(conditional.Controller, UPSTREAM):
+    """Upstream's controller, on a compute API that loses no update."""
 
     def __init__(self):
         super().__init__()
@@ -64,19 +84,13 @@ class ServerMetadataController(UPSTREAM):
     update_all = _not_found_first(UPSTREAM.update_all)
 
     def _get_metadata(self, context, server):
-        try:
+        with _faults(server.uuid, 'get metadata'):
             return self.compute_api.get_instance_metadata(context, server)
-        except nova_exception.InstanceNotFound as e:
-            raise exc.HTTPNotFound(explanation=e.format_message())
 
     def _update_instance_metadata(self, context, server, metadata, delete):
-        try:
-            return super()._update_instance_metadata(
-                context, server, metadata, delete)
-        except nova_exception.InstanceNotFound as e:
-            raise exc.HTTPNotFound(explanation=e.format_message())
-        except exception.MetadataUpdateConflict as e:
-            raise exc.HTTPConflict(explanation=e.format_message())
+        with _faults(server.uuid, 'update metadata'):
+            return self.compute_api.update_instance_metadata(
+                context, server, metadata, delete, self.condition)
 
     # Upstream's looks for the key in a read of its own, before the delete.
     @_not_found_first
@@ -89,14 +103,6 @@ class ServerMetadataController(UPSTREAM):
         server = common.get_instance(self.compute_api, context, server_id)
         context.can(sm_policies.POLICY_ROOT % 'delete',
                     target={'project_id': server.project_id})
-        try:
-            self.compute_api.delete_instance_metadata(context, server, id)
-        except (exception.MetadataItemNotFound,
-                nova_exception.InstanceNotFound) as e:
-            raise exc.HTTPNotFound(explanation=e.format_message())
-        except (exception.MetadataUpdateConflict,
-                nova_exception.InstanceIsLocked) as e:
-            raise exc.HTTPConflict(explanation=e.format_message())
-        except nova_exception.InstanceInvalidState as state_error:
-            common.raise_http_conflict_for_instance_invalid_state(
-                state_error, 'delete metadata', server_id)
+        with _faults(server_id, 'delete metadata'):
+            self.compute_api.delete_instance_metadata(context, server, id,
+                                                      self.condition)

@@ -12,11 +12,13 @@
 
 """Conditional requests: ETag, If-Match and If-None-Match.
 
-They are the business of no controller, which answers with a map, or with an
-item of it if the route has an ``id``, and of no schema. Whether a condition
-allows a change is decided where the change is made; it gets there with the
-request context.
+A controller answers with a map, or with an item of it if the route has an
+``id``. Here the headers of the request are read and those of the answer made.
+A condition on a read is decided here, a condition on a change in the
+transaction of the change, see :mod:`nova_meta.db.transaction`.
 """
+
+import copy
 
 from nova.api.openstack import wsgi
 import webob
@@ -25,8 +27,7 @@ from webob import exc
 from nova_meta import etag
 from nova_meta import exception
 
-
-# A cache may keep the answer, and has to ask each time whether it still holds.
+# A cache may keep the answer, and must ask each time whether it still holds.
 REVALIDATE = {'Cache-Control': 'no-cache'}
 
 
@@ -36,25 +37,40 @@ class Fault(wsgi.Fault):
     _fault_names = {**wsgi.Fault._fault_names, 412: 'preconditionFailed'}
 
 
+class Controller:
+    """Mixed into a controller whose answers have entity tags.
+
+    Each request has a copy of the controller to itself. Upstream's methods
+    would have to pass the request on to those that write.
+
+    :ivar condition: the :class:`nova_meta.etag.Condition` of the request
+    :ivar written: the whole map after a change, for the entity tag; None if
+        the answer has all that the tag is made of
+    """
+
+    condition = etag.UNCONDITIONAL
+    written = None
+
+
 class Resource(wsgi.Resource):
-    """Upstream's, for controllers whose answers have entity tags."""
+    """Upstream's, for a :class:`Controller`."""
 
     def dispatch(self, method, request, action_args):
         condition = etag.Condition.of(etag.of(action_args.get('id')),
                                       request.headers.get('If-Match'),
                                       request.headers.get('If-None-Match'))
-        context = request.environ['nova.context']
-        context.condition, context.written = condition, None
+        controller = copy.copy(self.controller)
+        controller.condition = condition
         try:
-            answer = super().dispatch(method, request, action_args)
+            answer = super().dispatch(getattr(controller, method.__name__),
+                                      request, action_args)
         except exception.PreconditionFailed as error:
             raise precondition_failed(error.kwargs['etag'])
         if type(answer) is not dict:
             return answer
         answer = in_order(answer)
-        # The answer to a change may have no more than what was asked for.
-        tag = condition.tag(pairs_of(answer) if context.written is None
-                            else context.written)
+        tag = condition.tag(pairs_of(answer) if controller.written is None
+                            else controller.written)
         if request.method != 'GET':
             return wsgi.ResponseObject(answer, headers=header(tag))
         if not condition.matches(tag):
@@ -75,15 +91,17 @@ def pairs_of(answer):
 
 
 def in_order(answer):
-    """Return the answer with its keys sorted: a strong tag stands for bytes.
+    """Return the answer with its keys sorted.
 
-    The rows that it is made of come in the order that they were written.
+    Equal strong tags mean equal bytes, and rows are read in the order in which
+    they were inserted.
     """
     return {name: in_order(value) if isinstance(value, dict) else value
             for name, value in sorted(answer.items())}
 
 
 def header(tag):
+    """Return the ETag header, as a dict; empty if there is no tag."""
     return {} if tag is None else {'ETag': f'"{tag}"'}
 
 
@@ -95,7 +113,8 @@ def precondition_failed(tag):
 
 
 def not_modified(tag):
+    """Return the 304."""
     response = webob.Response(status=304, headers=header(tag) | REVALIDATE)
-    # There is no body that could have one.
+    # It has no body.
     del response.content_type
     return response

@@ -24,7 +24,7 @@ from oslo_log import log as logging
 
 from nova_meta import conf
 from nova_meta.db import api as db_api
-from nova_meta import delta
+from nova_meta import etag
 from nova_meta import exception
 from nova_meta import quota
 
@@ -37,10 +37,10 @@ UNLIMITED = sys.maxsize
 
 
 class _PartOf(dict):
-    """Some pairs of a map, counted as the whole of it.
+    """Some pairs of a map, with the length of the whole map.
 
-    Upstream's quota check takes the whole map: it counts it, and looks at each
-    key and value. The count is known without the rest being read.
+    Upstream's quota check counts the map that it is given, and would have to
+    take the number instead: it is checked before the map is read.
     """
 
     def __init__(self, pairs, count):
@@ -55,26 +55,23 @@ def is_loaded(instance):
     """Whether an instance has more than API._get_instance_from_cell gives it.
 
     Upstream has loaded it: from its row or, before it is in a cell, from the
-    request to build it.
+    build request.
     """
     return 'vm_state' in instance
 
 
 class API(compute_api.API):
-    """Upstream's compute API with metadata merged in the database layer.
+    """Upstream's compute API, with metadata merged in the database layer.
 
-    Made for the server metadata controller; the rest of it is upstream's. A
-    context may have a ``condition``, a :class:`nova_meta.etag.Condition`. It
-    has to hold when the metadata is changed, or PreconditionFailed is raised.
+    Made for the server metadata controller; the rest of it is upstream's.
     """
 
     def _get_instance_from_cell(self, context, im, expected_attrs,
                                 cell_down_support):
-        # The mapping knows all that policies ask for. Whether the server is
-        # still there, its lock and its state are judged when its metadata is
-        # read or written; no need to load it with all that belongs to it.
-        # Except if it may be gone, or is another project's, which upstream
-        # does not let a user see.
+        # Policies need no more than the mapping has. Whether the server still
+        # exists, its lock and its state are checked when its metadata is read
+        # or written. So it is loaded only if it may be gone, or if it is of
+        # another project, which upstream hides from users.
         if cell_down_support or im.queued_for_delete or (
                 nova_context.is_user_context(context) and
                 im.project_id != context.project_id):
@@ -90,97 +87,107 @@ class API(compute_api.API):
                   vm_states.STOPPED],
         task_state=None)
     def _check_changeable(self, context, instance):
-        """Upstream's lock and state rules, for an instance or a locked row."""
+        """Check the lock and the state, by upstream's decorators."""
+
+    def _check_row(self, context, row):
+        """Check the lock and the state, of a row of the instances table."""
+        self._check_changeable(context, objects.Instance(context, **{
+            column.name: getattr(row, column.name)
+            for column in db_api.INSTANCE_METADATA.guards}))
 
     def get_instance_metadata(self, context, instance):
         """Get all metadata associated with an instance.
 
-        :returns: a dict; empty, as upstream's, if the instance was loaded
-            before and is in no cell yet
+        :returns: a dict; as upstream's, empty if the instance was loaded and
+            is in no cell yet
         :raises: InstanceNotFound if it was deleted meanwhile
         """
         return db_api.instance_metadata_get(context, instance.uuid,
                                             must_exist=not is_loaded(instance))
 
     def update_instance_metadata(self, context, instance, metadata,
-                                 delete=False):
+                                 delete=False, condition=etag.UNCONDITIONAL):
         """Set metadata of an instance.
 
-        Lock, state and quota are judged on what is really written, under the
-        row lock.
+        Lock, state, quota and condition are checked under the row lock, on
+        what is really written.
 
         :param instance: an Instance; its metadata is brought up to date
         :param metadata: the pairs to set
         :param delete: whether all other keys are removed
+        :param condition: a :class:`nova_meta.etag.Condition`
         :returns: the whole map as it is then
         :raises: InstanceIsLocked, InstanceInvalidState, MetadataLimitExceeded
         :raises: InstanceNotFound if it was deleted meanwhile
+        :raises: PreconditionFailed if the condition is false
         :raises: MetadataUpdateConflict if the retry budget is spent
         """
         if is_loaded(instance):
-            # It may have no row that could tell.
+            # It may be in no cell yet, and have no row to check.
             self._check_changeable(context, instance)
-        change = delta.replace(metadata) if delete else delta.merge(metadata)
         allowance = quota.Allowance(
             lambda count: self._check_metadata_properties_quota(
                 context, _PartOf(metadata, count)))
 
         def likely():
             if delete:
-                # There is nothing to guess.
+                # This is the number.
                 return len(metadata)
             limit = CONF.quota.metadata_items
             if CONF.quota.driver != DATABASE_DRIVER:
-                # It does not look at the option, and to ask it for the limit
-                # would cost more than the check.
-                return len(change.apply(
-                    self.get_instance_metadata(context, instance)))
+                # It ignores the option. To ask it for the limit would cost
+                # more than the check.
+                return len(self.get_instance_metadata(context, instance) |
+                           metadata)
             return UNLIMITED if limit < 0 else max(len(metadata), limit)
 
         allowance.expect(likely)
 
-        def decide(server, current):
-            self._check_changeable(context, server)
-            after = change.apply(current)
+        def check(row, before, after):
+            self._check_row(context, row)
             allowance.require(len(after))
-            return after
 
         while True:
             try:
-                return self._change(context, instance, decide, change.apply)
+                return self._changed(
+                    context, instance, db_api.instance_metadata_update(
+                        context, instance.uuid, metadata, delete, check,
+                        condition))
             except quota.NotChecked as more:
                 needed = more.count
-                # Some room, or every key that others add meanwhile would
-                # bring us back here.
+                # With some room, or each key that others add meanwhile would
+                # lead here again.
                 allowance.expect(lambda: needed * 5 // 4)
                 allowance.ask(needed)
 
-    def delete_instance_metadata(self, context, instance, key):
+    def delete_instance_metadata(self, context, instance, key,
+                                 condition=etag.UNCONDITIONAL):
         """Remove one key from the metadata of an instance.
 
         :param instance: an Instance; its metadata is brought up to date
+        :param condition: a :class:`nova_meta.etag.Condition`
         :raises: MetadataItemNotFound if the key is not there at that moment
         :raises: InstanceIsLocked, InstanceInvalidState
         :raises: InstanceNotFound if it was deleted meanwhile
+        :raises: PreconditionFailed if the condition is false
         :raises: MetadataUpdateConflict if the retry budget is spent
         """
-        def decide(server, current):
-            if key not in current:
+        def check(row, before, after):
+            if key not in before:
                 raise exception.MetadataItemNotFound()
-            self._check_changeable(context, server)
-            return delta.remove(key).apply(current)
+            self._check_row(context, row)
 
         try:
-            self._change(context, instance, decide)
+            self._changed(context, instance, db_api.instance_metadata_delete(
+                context, instance.uuid, key, check, condition))
         except nova_exception.InstanceNotFound:
             if is_loaded(instance):
                 # It is in no cell yet, and has no metadata there.
                 raise exception.MetadataItemNotFound()
             raise
 
-    def _change(self, context, instance, decide, ask=None):
-        done = db_api.instance_metadata_swap(context, instance.uuid, decide,
-                                             ask)
+    def _changed(self, context, instance, done):
+        """Tell the instance, and others, what was done."""
         instance.metadata = done.after
         instance.obj_reset_changes(['metadata'])
         if done.before != done.after:
@@ -188,16 +195,16 @@ class API(compute_api.API):
         return done.after
 
     def _notify(self, context, instance_uuid, metadata):
-        """Send instance.update; the change is committed and stays."""
+        """Send instance.update. The change is committed, and errors logged."""
         if not CONF.notifications.notify_on_state_change:
-            # Nor would upstream, but it would have loaded all of this.
+            # Upstream would load the instance, and then send nothing.
             return
         try:
             instance = objects.Instance.get_by_uuid(
                 context, instance_uuid,
                 expected_attrs=['flavor', 'info_cache', 'metadata',
                                 'system_metadata'])
-            # Ours, even if somebody has changed it again.
+            # As this request has left it; others may have changed it since.
             instance.metadata = metadata
             instance.obj_reset_changes(['metadata'])
             notifications.send_update(context, instance, instance)

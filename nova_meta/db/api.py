@@ -12,7 +12,8 @@
 
 """Drop-in for functions of nova.db.main.api that write the maps of a server.
 
-The context's cell is honoured. What differs is told in each function.
+They honour the cell of the context. Each docstring tells what differs from the
+function of the same name upstream.
 """
 
 import inspect
@@ -26,6 +27,7 @@ from nova_meta.db import retry
 from nova_meta.db import swap
 from nova_meta.db import transaction
 from nova_meta import delta
+from nova_meta import etag
 from nova_meta import exception
 
 _SERVERS = models.Instance.__table__.c
@@ -39,14 +41,14 @@ INSTANCE_METADATA = swap.Binding(
     soft=True,
 )
 
-# Upstream reads and writes this map of servers that are marked as deleted,
-# too, and the rows of it with no regard to their own marks.
+# Upstream reads and writes this map of deleted servers, too, and ignores the
+# marks of its rows.
 INSTANCE_SYSTEM_METADATA = INSTANCE_METADATA._replace(
     guards=(), owner=models.InstanceSystemMetadata.__table__.c.instance_uuid,
     soft=False, nullable=True)
 
-# Without its transaction, and without its retries, which begin below what the
-# caller has read.
+# Without its transaction and its retries: those repeat the write and not what
+# the caller has read before.
 _instance_update_and_get_original = inspect.unwrap(
     main_db_api.instance_update_and_get_original)
 
@@ -55,9 +57,9 @@ _instance_update_and_get_original = inspect.unwrap(
 def instance_metadata_get(context, instance_uuid, must_exist=False):
     """Get all metadata of a server.
 
-    :param must_exist: whether it matters that there is such a server
+    :param must_exist: whether it is an error if there is no such server
     :returns: a dict
-    :raises: InstanceNotFound if there is no such server, and it matters
+    :raises: InstanceNotFound if ``must_exist`` and there is no such server
     """
     reader = main_db_api.get_context_manager(context).reader
     try:
@@ -70,70 +72,62 @@ def instance_metadata_get(context, instance_uuid, must_exist=False):
 
 
 @require_context
-def instance_metadata_update(context, instance_uuid, metadata, delete):
-    """Set metadata of a server.
+def instance_metadata_update(context, instance_uuid, metadata, delete,
+                             check=swap.refuse_nothing,
+                             condition=etag.UNCONDITIONAL):
+    """Set metadata of a server: merge it, or replace all that is there.
 
     :param metadata: the pairs to set
     :param delete: whether all other keys are removed
-    :returns: the whole map as it is then (upstream's: only ``metadata``)
+    :param check: called under the row lock with the row of the server, the
+        metadata before, and the metadata after; raises to refuse the change.
+        The row has uuid, vm_state, task_state, launched_at and locked. It may
+        be called several times.
+    :param condition: a :class:`nova_meta.etag.Condition`, decided after that
+    :returns: a :class:`nova_meta.db.swap.Swap` (upstream's returns
+        ``metadata``)
     :raises: InstanceNotFound if there is no such server
+    :raises: PreconditionFailed if the condition is false
     :raises: MetadataUpdateConflict if the retry budget is spent
+    :raises: DBConnectionError if the connection was lost, and it is not known
+        whether the change was made
     """
     change = delta.replace(metadata) if delete else delta.merge(metadata)
-    return instance_metadata_swap(
-        context, instance_uuid,
-        lambda server, current: change.apply(current), change.apply).after
+    return _transact(transaction.change_map, context, instance_uuid,
+                     INSTANCE_METADATA, change, check=check,
+                     condition=condition)
 
 
 @require_context
-def instance_metadata_delete(context, instance_uuid, key):
-    """Remove one key, and that very key, from the metadata of a server.
+def instance_metadata_delete(context, instance_uuid, key,
+                             check=swap.refuse_nothing,
+                             condition=etag.UNCONDITIONAL):
+    """Remove one key from the metadata of a server.
 
-    Upstream's leaves the comparison to the database, where ``Foo`` may equal
-    ``foo``.
+    Only this very key: upstream's leaves the comparison to the database, where
+    ``Foo`` may equal ``foo``.
 
-    :raises: InstanceNotFound if there is no such server
-    :raises: MetadataUpdateConflict if the retry budget is spent
+    :param check, condition: as for :func:`instance_metadata_update`
+    :returns: a :class:`nova_meta.db.swap.Swap` (upstream's returns nothing)
+    :raises: as :func:`instance_metadata_update`
     """
-    change = delta.remove(key)
-    instance_metadata_swap(
-        context, instance_uuid,
-        lambda server, current: change.apply(current))
-
-
-@require_context
-def instance_metadata_swap(context, instance_uuid, decide, ask=None):
-    """Change the metadata of a server by a decision on what it is now.
-
-    :param decide: called with the locked row of the server and its metadata,
-        returns the new metadata; see :func:`nova_meta.db.swap.swap`. It may
-        be called several times.
-    :param ask: by which to look for the change when it is not known whether it
-        was made, see :func:`nova_meta.db.transaction.run`
-    :returns: a :class:`nova_meta.db.swap.Swap`
-    :raises: DBConnectionError if it is still not known
-    :raises: InstanceNotFound if there is no such server
-    :raises: MetadataUpdateConflict if the retry budget is spent
-    """
-    return _transact(
-        context, instance_uuid,
-        lambda change: change(INSTANCE_METADATA, decide), ask)
+    return _transact(transaction.change_map, context, instance_uuid,
+                     INSTANCE_METADATA, delta.remove(key), check=check,
+                     condition=condition)
 
 
 @require_context
 def instance_map_heal(context, instance_uuid, binding):
     """Remove the duplicate rows of a map of a server, and change nothing else.
 
-    Of the rows of a key the one stays that readers show: the last one.
+    The last row of a key stays: it is the one that readers show.
 
     :param binding: INSTANCE_METADATA or INSTANCE_SYSTEM_METADATA
     :raises: InstanceNotFound if there is no such server
     :raises: MetadataUpdateConflict if the retry budget is spent
     """
-    # What no decision changes is written without them.
-    _transact(context, instance_uuid,
-              lambda change: change(binding, lambda server, current: current),
-              ask=lambda current: current)
+    _transact(transaction.change_map, context, instance_uuid, binding,
+              delta.Delta())
 
 
 @require_context
@@ -141,46 +135,47 @@ def instance_update_and_get_original(context, instance_uuid, values,
                                      columns_to_join=None):
     """Update a server: its columns and its maps, in one transaction.
 
-    :param values: as upstream's: column values, and what states the server is
-        expected to be in. But ``metadata`` and ``system_metadata``, if given,
-        are not maps but :class:`nova_meta.delta.Delta`.
+    :param values: as upstream's: the values of columns, and the states that
+        are expected. But ``metadata`` and ``system_metadata`` are no maps but
+        :class:`nova_meta.delta.Delta`.
     :param columns_to_join: as upstream's
-    :returns: a tuple of the server before, with the new maps already, and
-        after
-    :raises: DBNotAllowed in a process that is to have no database
+    :returns: a tuple of the server before, which has the new maps already, and
+        the server after
+    :raises: DBNotAllowed in a process that must not use the database
     :raises: InstanceNotFound, UnexpectedTaskStateError,
         UnexpectedDeletingTaskStateError, InstanceUpdateConflict as upstream's
     :raises: MetadataUpdateConflict if the retry budget is spent
-    :raises: DBConnectionError if the connection is lost at COMMIT; as
-        upstream's, it leaves open whether the update was made
+    :raises: DBConnectionError if the connection is lost at COMMIT; as with
+        upstream's, the update may have been made
     """
     columns = dict(values)
-    deltas = [(binding, columns.pop(name))
-              for name, binding in (
-                  ('metadata', INSTANCE_METADATA),
-                  ('system_metadata', INSTANCE_SYSTEM_METADATA))
-              if name in columns]
+    changes = [(binding, columns.pop(name))
+               for name, binding in (
+                   ('metadata', INSTANCE_METADATA),
+                   ('system_metadata', INSTANCE_SYSTEM_METADATA))
+               if name in columns]
 
-    def update(change):
-        done = [change(binding, lambda server, current: delta.apply(current))
-                for binding, delta in deltas]
-        # Upstream's UPDATE would set a "now" of its own, and undo the swap. Of
-        # two swaps the second may have gone back to where the first began.
-        swapped = {'updated_at': each.version for each in reversed(done)
+    def update(change_map):
+        done = [change_map(binding, change.apply)
+                for binding, change in changes]
+        # Upstream's UPDATE would set "now", and so undo the compare-and-swap.
+        # The version of the first one: the second may have gone back to where
+        # the first began.
+        version = {'updated_at': each.version for each in reversed(done)
                    if each.version}
         return _instance_update_and_get_original(
-            context, instance_uuid, {**columns, **swapped},
+            context, instance_uuid, {**columns, **version},
             columns_to_join=columns_to_join)
 
-    return _transact(context, instance_uuid, update, ask=None)
+    return _transact(transaction.run, context, instance_uuid, update)
 
 
-def _transact(context, instance_uuid, work, ask):
+def _transact(run, context, instance_uuid, *args, **kwargs):
     main_db_api._check_db_access()
     writer = main_db_api.get_context_manager(context).writer
     try:
-        return transaction.run(writer, context, instance_uuid, work,
-                               ask, f'server {instance_uuid}')
+        return run(writer, context, instance_uuid, *args,
+                   what=f'server {instance_uuid}', **kwargs)
     except swap.ParentNotFound:
         raise nova_exception.InstanceNotFound(instance_id=instance_uuid)
     except retry.RetriesExhausted as exc:

@@ -10,10 +10,10 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Duplicate rows of a map: one owner and one key, as earlier races left them.
+"""Duplicate rows of a map: rows of one owner and one key, left by races.
 
-Nothing forbids them in ``instance_metadata`` and
-``instance_system_metadata``. Readers show the last one of a key.
+``instance_metadata`` and ``instance_system_metadata`` have no constraint
+against them. Readers show the last row of a key.
 """
 
 import collections
@@ -22,14 +22,15 @@ import sqlalchemy as sa
 
 
 def find(connection, binding, after, limit):
-    """Find live parents whose map has duplicate rows.
+    """Find live parents whose map has duplicate rows, a page at a time.
 
-    :param connection: a SQLAlchemy Connection; takes no locks
+    :param connection: a SQLAlchemy Connection; no locks are taken
     :param binding: a :class:`nova_meta.db.swap.Binding`
-    :param after: look at parents of a greater identity only; "" for all
-    :param limit: how many parents to look at
-    :returns: a tuple: a dict of identities to the number of rows too many, and
-        the identity to go on after, or None if there are no more
+    :param after: find parents with a greater identity only; "" for the first
+        page
+    :param limit: the size of the page, in parents
+    :returns: a tuple: a dict of identities to the number of surplus rows, and
+        ``after`` of the next page, None if this is the last
     """
     parent, child = binding.identity.table, binding.owner.table
     live = [child.c.deleted == 0] if binding.soft else []
@@ -45,7 +46,7 @@ def find(connection, binding, after, limit):
     rows = connection.execute(
         sa.select(binding.owner, child.c.key)
         .where(binding.owner.in_(found), *live)).all()
-    # The database may take two keys for one, which are two in Python.
+    # The collation of the database may equate keys that Python does not.
     keys = collections.defaultdict(list)
     for identity, key in rows:
         keys[identity].append(key)

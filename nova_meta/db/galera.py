@@ -10,16 +10,15 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Galera: a node that may not have applied yet what others have committed.
+"""Galera: a node may lag behind what other nodes have committed.
 
-Whatever a transaction writes is certified against what the others have
-committed, so it does not matter what its node has not seen: the transaction
-fails, and is tried again. But a decision to write nothing is certified by
-nobody. By what a node knows that lags behind, a key may have the wanted value
-already, or not be there, or a condition may be false, while the opposite was
-acknowledged to a client of another node.
+What a transaction writes is certified against what others have committed. If
+its node lags behind, the transaction fails and is tried again. But nothing
+certifies a transaction that writes nothing. On a node that lags behind, a key
+seems to have the wanted value already, or to be absent, or a condition seems
+false, while the opposite was acknowledged to a client of another node.
 
-Such a decision is made again, after the node has caught up.
+So before a change writes nothing, or is refused, the node has to catch up.
 """
 
 import sqlalchemy as sa
@@ -33,37 +32,36 @@ CATCH_UP = {True: 'SET STATEMENT wsrep_sync_wait = 1 FOR SELECT 1',
 
 
 class Unconfirmed(Exception):
-    """Nothing is to be written, by what a node knows that may lag behind."""
+    """The node may lag behind, and by what it knows nothing is written."""
 
 
-def wary(connection, decide):
-    """Make of a decision one that a node which lags behind may not make.
+def confirmed(connection, check):
+    """Add to a check that a change must write, on a node that may lag behind.
 
     :param connection: a SQLAlchemy Connection, to any database
-    :param decide: as for :func:`nova_meta.db.swap.swap`
-    :returns: the same, if the node cannot lag behind; or one that raises
-        Unconfirmed instead of refusing, or of leaving the map as it is
+    :param check: as for :func:`nova_meta.db.swap.swap`
+    :returns: the same check if the node cannot lag behind; else a check that
+        raises Unconfirmed if the other one refuses, or if the map stays as it
+        is
     """
     if not may_lag(connection):
-        return decide
+        return check
 
-    def decide_to_write(parent, current):
+    def check_that_it_writes(parent, before, after):
         try:
-            after = decide(parent, dict(current))
+            check(parent, before, after)
         except Exception as exc:
             raise Unconfirmed() from exc
-        if after == current:
+        if after == before:
             raise Unconfirmed()
-        return after
 
-    return decide_to_write
+    return check_that_it_writes
 
 
 def certifies(connection):
-    """Whether writers on other servers notice each other by what they write.
+    """Whether the database certifies what writers of other servers write.
 
-    On a node of a cluster, and in a group of MySQL servers that may all be
-    written to.
+    Galera does, and so does a MySQL group with several primary servers.
 
     :param connection: a SQLAlchemy Connection, to any database
     """
@@ -87,7 +85,7 @@ def may_lag(connection):
 def _variables(connection):
     if connection.dialect.name not in ('mysql', 'mariadb'):
         return {}
-    # Asked once for each connection to the database.
+    # They do not change while a connection lives.
     if 'nova_meta' not in connection.info:
         connection.info['nova_meta'] = dict(map(tuple, connection.execute(
             sa.text('SHOW VARIABLES WHERE Variable_name IN :names').bindparams(
@@ -98,8 +96,8 @@ def _variables(connection):
 def catch_up(connection):
     """Wait until what was committed anywhere in the cluster is applied here.
 
-    :param connection: a SQLAlchemy Connection, in whose transaction nothing
-        was done yet: later, the node would not wait
+    :param connection: a SQLAlchemy Connection that has just begun its
+        transaction; later in it, the node would not wait
     :raises: DBDeadlock (a lock wait timeout) if it takes longer than the
         ``repl.causal_read_timeout`` of the node
     """

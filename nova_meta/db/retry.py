@@ -12,9 +12,10 @@
 
 """Start over after a database conflict.
 
-oslo.db does the waiting. Its default, a first pause of a whole second that
-grows to ten, is made for rarer events: random pauses that begin short get past
-a conflict sooner, and more pauses do less than longer ones do.
+oslo.db does the waiting. Its default pauses grow from one second to ten. Most
+conflicts here are over sooner, so the pauses begin shorter, and all after the
+first are random. If many writers collide, longer pauses help more than more
+tries.
 """
 
 import itertools
@@ -28,8 +29,8 @@ from nova_meta.db import swap
 
 LOG = logging.getLogger(__name__)
 
-# Seconds. The pause doubles from the first to the longest, and is taken at
-# random between nothing and that.
+# Seconds. The first pause is this long. Each later one is random, up to twice
+# the limit of the one before, and cut off at the longest.
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 2.0
 

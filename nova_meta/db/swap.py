@@ -12,25 +12,45 @@
 
 """The engine: change the map that belongs to a row, as one atomic step.
 
-The order of the statements is what makes it right:
+The server 5a3e... has the metadata ``{'role': 'db'}``. To set another key::
 
-1. lock the parent row, and read its version and what decisions need of it;
-2. read the live rows of the map. Only now: under REPEATABLE READ the first
-   plain read fixes the view, so a read before the lock would see the past;
-3. decide, in Python, what the map shall be;
-4. compare-and-swap the version of the parent;
-5. write the rows that differ.
+    with writer.independent.using(context) as session:
+        done = swap(session.connection(), INSTANCE_METADATA, '5a3e...',
+                    lambda current: {**current, 'team': 'blue'})
 
-The lock makes the writers of one database server queue. The compare-and-swap
-makes the writers of different Galera nodes, which do not see each other's
-locks, collide visibly: it puts the parent row into both write sets, and the
+sends, on MariaDB::
+
+    SELECT updated_at, uuid, vm_state, ... FROM instances
+        WHERE uuid = '5a3e...' FOR UPDATE               -- 09:30:00, active
+    SELECT id, key, value FROM instance_metadata
+        WHERE instance_uuid = '5a3e...' AND deleted = 0 -- (7, role, db)
+    UPDATE instances SET updated_at = '09:30:07'
+        WHERE uuid = '5a3e...' AND updated_at = '09:30:00'
+    INSERT INTO instance_metadata (key, value, instance_uuid)
+        VALUES ('team', 'blue', '5a3e...')
+    COMMIT
+
+and ``done.after`` is ``{'role': 'db', 'team': 'blue'}``. The order of the
+statements is what makes it right:
+
+1. Lock the parent row. Read its version, and what a check needs of it.
+2. Read the live rows of the map. Under REPEATABLE READ the first plain read
+   fixes the view of the transaction. A read before the lock would see the map
+   as it was before the writer that the lock has waited for.
+3. Compute the new map, and check it. Both are Python functions of the caller.
+4. Compare-and-swap the version of the parent.
+5. Write the rows that differ.
+
+The lock makes the writers of one database server queue. Writers of different
+Galera nodes do not see each other's locks. For them there is the
+compare-and-swap: it puts the parent row into the write set of each, and the
 certification lets only one of them pass.
 
-The rows of the map themselves are never locked first: under REPEATABLE READ
-that takes gap locks, and two servers without metadata would deadlock.
+The rows of the map are not locked. Under REPEATABLE READ that takes gap locks,
+and two servers without metadata would deadlock.
 
-This module knows tables. Which tables, in which database, in whose transaction
-is its caller's business, see :mod:`nova_meta.db.api`.
+This module knows tables. The caller chooses the tables, the database and the
+transaction, see :mod:`nova_meta.db.transaction`.
 """
 
 import datetime
@@ -45,18 +65,17 @@ from nova_meta.db import galera
 class Binding(NamedTuple):
     """The tables of one kind of map.
 
-    The map's table is expected to have the columns ``id``, ``key`` and
-    ``value``.
+    The table of the map has the columns ``id``, ``key`` and ``value``.
 
-    :param identity: the parent's column that a caller names it by
-    :param version: the parent's timestamp that is compared and swapped
-    :param guards: further columns of the parent that decisions are made on
-    :param owner: the column of the map's table that points to ``identity``
-    :param soft: whether rows are not deleted but marked so, in ``deleted`` and
-        ``deleted_at``; then neither they nor a parent with that mark exist.
-        Without it a mark means nothing.
-    :param nullable: whether a value may be None; if not, a NULL that somebody
-        has put there is read as an empty string
+    :param identity: the column of the parent that callers name it by
+    :param version: the timestamp of the parent that is compared and swapped
+    :param guards: further columns of the parent that checks need
+    :param owner: the column of the map's table that refers to ``identity``
+    :param soft: whether a row is deleted by marking it, in ``deleted`` and
+        ``deleted_at``. Rows and parents with that mark do not exist then. If
+        False, the marks are ignored.
+    :param nullable: whether a value may be None. If False, a NULL that
+        somebody has put there is read as an empty string.
     """
 
     identity: sa.Column
@@ -68,9 +87,11 @@ class Binding(NamedTuple):
 
 
 class Swap(NamedTuple):
-    """What was done: the map before and after.
+    """What a change has done.
 
-    And the version that the parent got; None if nothing was written.
+    :param before: the map before
+    :param after: the map after
+    :param version: the new version of the parent; None if nothing was written
     """
 
     before: dict
@@ -79,60 +100,45 @@ class Swap(NamedTuple):
 
 
 class ParentNotFound(Exception):
-    """There is no live row that the map could belong to."""
-
-
-class Unsettled(Exception):
-    """A change would still have to be made: it is not there, or no longer."""
+    """There is no live row with this identity."""
 
 
 class VersionMismatch(Exception):
-    """The parent row is not the one that was read: nothing was written."""
+    """Another transaction has changed the parent; nothing was written."""
 
 
-def swap(connection, binding, identity, decide):
+def refuse_nothing(parent, before, after):
+    """The check of a change that nothing can refuse."""
+
+
+def swap(connection, binding, identity, change, check=refuse_nothing):
     """Change a map once; the caller commits, or rolls back and starts over.
 
     :param connection: a SQLAlchemy Connection that has just begun its
-        transaction: nothing may have been read in it
+        transaction, and has read nothing in it
     :param binding: a :class:`Binding`
     :param identity: which parent, a value of ``binding.identity``
-    :param decide: called with the parent's row (``binding.guards`` as
-        attributes) and the map as a dict that it may keep; returns the map
-        that shall be. What it raises is passed on. It is called under the row
-        lock, and again on every try.
+    :param change: a pure function of the map, returns the new map
+    :param check: called under the row lock with the row of the parent
+        (``binding.guards`` are its attributes), the map before, and the map
+        after. To refuse the change it raises an exception, which is passed on.
     :returns: a :class:`Swap`
     :raises: ParentNotFound
     :raises: VersionMismatch if another transaction was faster; try again
     """
-    parent, rows = _lock_and_read(connection, binding, identity)
-    before = _map(rows)
-    after = decide(parent, dict(before))
+    parent = _lock(connection, binding, identity)
+    rows = _read(connection, binding, identity)
+    # No constraint forbids two live rows of one key, and earlier races have
+    # left some. Rows are ordered by ID, so the last one wins, as upstream.
+    before = {row.key: row.value for row in rows}
+    after = change(dict(before))
+    check(parent, before, after)
     version = None
-    if _differs(rows, before, after):
+    if after != before or len(rows) != len(before):
         version = _compare_and_swap(connection, binding, identity,
                                     parent.version)
         _write(connection, binding, identity, rows, after)
     return Swap(before, after, version)
-
-
-def ask(connection, binding, identity, change):
-    """Find out whether a change is there, after a COMMIT without an answer.
-
-    Nothing is written. If the change, made now, would change nothing, it holds
-    now, whoever made it.
-
-    :param connection, binding, identity: as for :func:`swap`
-    :param change: called with the map, returns what the change makes of it
-    :returns: the map
-    :raises: Unsettled if the change would change something
-    :raises: ParentNotFound
-    """
-    _, rows = _lock_and_read(connection, binding, identity)
-    current = _map(rows)
-    if _differs(rows, current, change(dict(current))):
-        raise Unsettled()
-    return current
 
 
 def read(connection, binding, identity):
@@ -156,35 +162,17 @@ def read(connection, binding, identity):
     return {row.key: row.value for row in rows if row.id is not None}
 
 
-def _lock_and_read(connection, binding, identity):
-    parent = _lock(connection, binding, identity)
-    return parent, _read(connection, binding, identity)
-
-
-def _map(rows):
-    # Nothing forbids two live rows of one key, and earlier races have left
-    # some. They come in the order of their IDs, so the last one wins, as it
-    # does for upstream.
-    return {row.key: row.value for row in rows}
-
-
-def _differs(rows, before, after):
-    """Whether rows have to be written for the map to be another one."""
-    # Or two rows of a key are there, which no write leaves.
-    return after != before or len(rows) != len(before)
-
-
 def _lock(connection, binding, identity):
     this = binding.identity == identity
     if connection.dialect.name == 'sqlite':
-        # No SELECT FOR UPDATE here, and a transaction that begins with a read
-        # fails when it wants to write after somebody else did. The value is
-        # given or the column's onupdate would change it.
+        # SQLite has no SELECT FOR UPDATE, and a transaction that begins with
+        # a read fails at its first write if others have written since. Without
+        # a value, the onupdate of the column would set one.
         connection.execute(sa.update(binding.identity.table).where(this)
                            .values({binding.version: binding.version}))
-    # Looked up by the unique column alone: with the condition on "deleted"
-    # MySQL may take an index that is not unique, and lock gaps of it.
-    # key_share: on PostgreSQL, foreign keys that point here do not wait.
+    # The WHERE has the unique column alone: with a condition on "deleted"
+    # MySQL may use an index that is not unique, and lock gaps of it.
+    # key_share: on PostgreSQL, inserts that refer to this row do not wait.
     parent = connection.execute(
         sa.select(binding.version.label('version'), *binding.guards, *(
                   [binding.identity.table.c.deleted] if binding.soft else []))
@@ -213,9 +201,9 @@ def _live(binding, table):
 
 
 def _compare_and_swap(connection, binding, identity, seen):
-    # The column of MySQL and MariaDB keeps whole seconds; the one rounds what
-    # it is given, the other truncates. Elsewhere a coarser value than the
-    # column's own could hide the change from a poll with changes-since.
+    # The column of MySQL and MariaDB keeps whole seconds. MySQL rounds what it
+    # is given, MariaDB truncates it. On other databases the value has the
+    # full precision, or a poll with changes-since could miss the change.
     now = timeutils.utcnow()
     if connection.dialect.name in ('mysql', 'mariadb'):
         now = now.replace(microsecond=0)
@@ -231,18 +219,18 @@ def _compare_and_swap(connection, binding, identity, seen):
 
 
 def _next_version(now, seen, replicated):
-    """Return the version after another.
+    """Return the version that follows another one.
 
     :param now: a datetime, in the precision that the column keeps
-    :param seen: the version that is there; None if there is none yet
-    :param replicated: whether writers on other nodes are to notice
+    :param seen: the present version; None if there is none yet
+    :param replicated: whether writers of other nodes must notice the change
     """
     if replicated:
         # An UPDATE that changes nothing puts no row into a write set.
         return now + datetime.timedelta(seconds=1) if now == seen else now
-    # The lock has put the writers in order, and an UPDATE that leaves the
-    # value as it is matches, too. So it may stand still, and does not go back,
-    # where a poll with changes-since would miss it.
+    # The lock orders the writers, and an UPDATE matches even if the value
+    # stays the same. The value must not go back: a poll with changes-since
+    # would miss the change.
     return now if seen is None else max(now, seen)
 
 

@@ -10,12 +10,13 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""The transactions that change maps, from the first try to the last.
+"""The transaction of a change: begun, committed, and tried again.
 
-A change is made once, or nobody knows. When the connection is lost at COMMIT
-it may have been made. Made again, it would undo what somebody has written who
-has seen it. So nothing is written any more: the next transactions only ask
-whether the change is there, or the error is passed on.
+A change is made once, or its client is told that nobody knows. If the
+connection is lost at COMMIT, the change may have been made. To make it again
+could undo what others have written since, who have seen it. So nothing more is
+written: the next transaction only asks whether the change is there. If it is
+not, or if that cannot be told, the error is passed on.
 """
 
 import functools
@@ -26,34 +27,76 @@ from nova_meta import conf
 from nova_meta.db import galera
 from nova_meta.db import retry
 from nova_meta.db import swap
+from nova_meta import etag
 from nova_meta import exception
 
 CONF = conf.CONF
 
 
-def run(writer, context, identity, work, ask, what):
+class Unsettled(Exception):
+    """The change is not there, or not any more."""
+
+
+def change_map(writer, context, identity, binding, delta, what,
+               check=swap.refuse_nothing, condition=etag.UNCONDITIONAL):
+    """Change one map, in a transaction of its own.
+
+    :param writer: the writer of an enginefacade transaction context manager
+    :param context: a request context
+    :param identity: which parent, a value of ``binding.identity``
+    :param binding: a :class:`nova_meta.db.swap.Binding`
+    :param delta: a :class:`nova_meta.delta.Delta`
+    :param what: names the map in the log
+    :param check: called under the row lock, on every try, see
+        :func:`nova_meta.db.swap.swap`
+    :param condition: a :class:`nova_meta.etag.Condition`, decided under the
+        row lock after the check
+    :returns: a :class:`nova_meta.db.swap.Swap`
+    :raises: ParentNotFound
+    :raises: PreconditionFailed if the condition is false
+    :raises: RetriesExhausted if the retry budget is spent
+    :raises: DBConnectionError if the connection was lost, and it is not known
+        whether the change was made
+    """
+    def check_all(parent, before, after):
+        check(parent, before, after)
+        if condition and not condition.holds(condition.tag(before)):
+            raise exception.PreconditionFailed(etag=condition.tag(before))
+
+    def ask(change, made):
+        def check_that_it_is_there(parent, before, after):
+            # The answer tells of the map. Others who have seen the change may
+            # have changed the map further. Then no order of the requests
+            # explains an answer with what is there now.
+            if before != after or (condition.tag(after) !=
+                                   condition.tag(made.after)):
+                raise Unsettled()
+
+        there = change(binding, delta.apply, check_that_it_is_there)
+        return made._replace(after=there.after)
+
+    # A change makes its own condition false. And if a key is not there, it
+    # cannot be told who has removed it.
+    askable = not condition and not delta.drop
+    return run(writer, context, identity,
+               lambda change: change(binding, delta.apply, check_all), what,
+               ask if askable else None)
+
+
+def run(writer, context, identity, work, what, ask=None):
     """Run a transaction of its own until it meets no conflict.
 
-    :param writer: of an enginefacade transaction context manager
-    :param context: a request context; has the session while work is done. It
-        may have a ``condition``, a :class:`nova_meta.etag.Condition`, that has
-        to hold for the map that was read, after all other decisions. It gets
-        the map that was written last as ``written``.
-    :param identity: which parent, see :func:`nova_meta.db.swap.swap`
-    :param work: called with a function that takes a binding and a decision and
-        returns a :class:`nova_meta.db.swap.Swap`. It may be called several
-        times.
-    :param ask: by which to look for the change when it is not known whether it
-        was made: when the connection is lost at COMMIT. Called with a map,
-        returns what the one change of ``work`` makes of it. None if it cannot
-        be told from the map, or would be falsified by the change itself.
-    :param what: names in the log what is changed
-    :returns: what it returns
-    :raises: ParentNotFound
-    :raises: PreconditionFailed if the condition does not hold
-    :raises: RetriesExhausted if the retry budget is spent
-    :raises: DBConnectionError if the connection is lost, and nobody knows
-        whether the change was made
+    :param writer, context, identity, what: as for :func:`change_map`
+    :param work: called with a function that changes a map of the parent, which
+        takes a binding, a change and a check as :func:`nova_meta.db.swap.swap`
+        does. The context has the session meanwhile. ``work`` is called again
+        on every try.
+    :param ask: called instead of ``work`` after the connection was lost at
+        COMMIT, with such a function and with what ``work`` has returned.
+        Returns that, as it is now, or raises Unsettled. None if it cannot be
+        told whether the change is there.
+    :returns: what ``work`` returns
+    :raises: as :func:`change_map`
     """
     transaction = _Transaction(writer, context, identity, work, ask)
     try:
@@ -73,11 +116,9 @@ class _Transaction:
         self._context = context
         self._identity = identity
         self._work = work
-        self._condition = getattr(context, 'condition', None)
-        # A change makes its own condition false, as a rule.
-        self._ask = None if self._condition else ask
-        self._behind = self._committing = self._duplicate = False
-        self._binding = self._done = None
+        self._ask = ask
+        self._made = None
+        self._catch_up = self._committing = self._duplicate = False
         # The error at COMMIT that leaves open whether the change was made.
         self.lost = None
 
@@ -85,48 +126,32 @@ class _Transaction:
         try:
             return self._attempt()
         except (galera.Unconfirmed, swap.ParentNotFound):
-            if self._behind:
+            if self._catch_up:
                 raise
         finally:
-            # After a conflict, too: while a node lags behind, it would meet
-            # the same one each time.
-            self._behind = True
+            # After a conflict, too: while a node lags behind, each try would
+            # meet the same one.
+            self._catch_up = True
         return self._attempt()
 
     def _attempt(self):
         self._committing = False
-        # Independent: within a transaction of a caller's the view would be as
-        # old as that.
+        # Independent: the view of the caller's transaction may be old.
         with self._writer.independent.using(self._context) as session:
             connection = session.connection()
-            if self._behind:
+            if self._catch_up:
                 galera.catch_up(connection)
+            change = functools.partial(self._change, connection)
             if self.lost:
-                return self._look_for_it(connection)
-            done = self._work(functools.partial(self._change, connection))
+                return self._ask(change, self._made)
+            self._made = self._work(change)
             self._committing = True
-        return done
+        return self._made
 
-    def _change(self, connection, binding, decide):
-        if self._condition:
-            decide = _conditional(self._condition, decide)
-        if not self._behind:
-            decide = galera.wary(connection, decide)
-        self._binding = binding
-        self._done = swap.swap(connection, binding, self._identity, decide)
-        self._context.written = self._done.after
-        return self._done
-
-    def _look_for_it(self, connection):
-        there = swap.ask(connection, self._binding, self._identity, self._ask)
-        # What the answer tells of has to be what the change has made, or no
-        # order explains it: who has seen the change may have gone on.
-        if self._condition is not None and (
-                self._condition.tag(there) !=
-                self._condition.tag(self._done.after)):
-            raise swap.Unsettled()
-        self._context.written = there
-        return self._done._replace(after=there)
+    def _change(self, connection, binding, change, check=swap.refuse_nothing):
+        if not self._catch_up:
+            check = galera.confirmed(connection, check)
+        return swap.swap(connection, binding, self._identity, change, check)
 
     def may_retry(self, exc):
         if retry.is_connection_lost(exc):
@@ -134,19 +159,9 @@ class _Transaction:
                 self.lost = exc
             return not self.lost or self._ask is not None
         if isinstance(exc, db_exc.DBDuplicateEntry) and not self._duplicate:
-            # Somebody takes no lock: Nova without nova-meta. Fresh reads show
-            # the row, unless the database takes two keys for one.
+            # A Nova without nova-meta takes no lock, and may have inserted the
+            # row meanwhile. Fresh reads show it, unless the database takes two
+            # keys for one.
             self._duplicate = True
             return True
         return retry.is_conflict(exc)
-
-
-def _conditional(condition, decide):
-    def decide_if_it_holds(parent, current):
-        after = decide(parent, dict(current))
-        tag = condition.tag(current)
-        if not condition.holds(tag):
-            raise exception.PreconditionFailed(etag=tag)
-        return after
-
-    return decide_if_it_holds

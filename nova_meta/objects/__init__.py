@@ -10,11 +10,11 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Objects that take the place of upstream's of the same name and version.
+"""Objects that replace upstream's of the same name and version.
 
-To import this package is to have them registered in this process. At the end
-of ``nova.objects.register_all()``, which every service of Nova calls, the
-import makes them active everywhere.
+Importing this package registers them in this process. The patch puts the
+import at the end of ``nova.objects.register_all()``, which every service of
+Nova calls.
 """
 
 from oslo_log import log as logging

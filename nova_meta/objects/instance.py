@@ -10,7 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""The server, with its maps saved as differences."""
+"""The server, which saves its maps as differences."""
 
 import functools
 
@@ -25,19 +25,19 @@ from nova_meta import delta
 
 MAPS = ('metadata', 'system_metadata')
 
-# Where the primitive of a server has the bases of the maps that were changed,
-# {field: map}. It is nothing that upstream reads.
+# An entry in the primitive of a server that upstream ignores: {field: map}, the
+# map as it was read, of each map that was changed.
 BASE = 'nova_meta.base'
 
-# A password is one value, in pieces, and no piece may be another password's.
+# One password, in pieces. They are saved together, or two passwords would mix.
 PASSWORD = frozenset(password.convert_password(None, None))
 
 
 def _saves_no_map(method):
     """Decorate a remotable method of upstream's that saves no map.
 
-    When the answer of nova-conductor is there, upstream takes each map for the
-    one that was read, also a map that is still to be saved.
+    After the remote call upstream takes each map for the map that was read,
+    even if it was changed and not saved yet.
     """
     @functools.wraps(method)
     def call(self, *args, **kwargs):
@@ -54,24 +54,25 @@ def _saves_no_map(method):
 class Instance(instance.Instance):
     """Upstream's, except for how changed maps are saved.
 
-    Upstream writes the whole map, and so removes or reverts whatever others
-    have changed since it was read. Here the map that was read is kept as the
-    base of the change, and the difference of the two is applied to the rows
-    that are there, under the row lock.
+    Upstream writes the whole map. That undoes what others have changed since
+    the map was read. This class keeps the map that was read as the base of the
+    change. It applies the difference to the rows that are there, under the row
+    lock.
 
-    A map replaces what is there, as upstream's does, if it has no base: if it
-    was never loaded, comes from a service that does not send the base, or is a
-    ``metadata`` that was assigned. That is how a rebuild gives a server its
-    metadata. A ``system_metadata`` that was assigned is a difference: services
-    read it and put in their own keys.
+    A map without a base replaces what is there, as upstream's does: a map that
+    was never loaded, or that comes from a service that does not send the base,
+    or a ``metadata`` that was assigned, as a rebuild does. A
+    ``system_metadata`` that was assigned is saved as a difference: services
+    read it, and add their own keys.
     """
 
-    # What save() has not got to yet.
+    # The changes that upstream's save() must not see. It would have to be two
+    # methods: one that saves what is in other tables, one that saves columns.
     _withheld = frozenset()
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
-        # Values that were given were not loaded.
+        # Arguments were not read from the database.
         self._based = frozenset()
 
     def _reset_metadata_tracking(self, fields=None):
@@ -81,7 +82,7 @@ class Instance(instance.Instance):
                        {name for name in reset.intersection(MAPS)
                         if name in self})
         if 'metadata' in reset:
-            # Another object is there when it has been assigned.
+            # If metadata is assigned, it is another dict than this one.
             self._read_metadata = self.metadata if 'metadata' in self else None
 
     def obj_clone(self):
@@ -111,7 +112,7 @@ class Instance(instance.Instance):
         return self
 
     def _base_of(self, name):
-        """Return the map that a change is a change of; None if it is whole."""
+        """Return the map as it was read; None if the whole map is saved."""
         assigned = (name == 'metadata' and name in self and
                     self.metadata is not self._read_metadata)
         if name not in self._based or assigned:
@@ -142,8 +143,8 @@ class Instance(instance.Instance):
              expected_task_state=None, admin_state_reset=False):
         """Save updates to this instance
 
-        As upstream's: first what is in other tables, then the columns, with
-        the maps that have changed in the same transaction.
+        As upstream's: first what is in other tables, then the columns. Maps
+        that were changed are saved in the transaction of the columns.
 
         :param expected_vm_state: Optional tuple of valid vm states
                                   for the instance to be in
@@ -151,8 +152,8 @@ class Instance(instance.Instance):
                                     for the instance to be in
         :param admin_state_reset: True if admin API is forcing setting
                                   of task_state/vm_state
-        :raises: MetadataUpdateConflict if maps have changed and the retry
-            budget is spent; else as upstream's
+        :raises: as upstream's, and MetadataUpdateConflict if maps were
+            changed and the retry budget is spent
         """
         changes = self.obj_what_changed()
         if not changes.intersection(MAPS):
@@ -172,8 +173,8 @@ class Instance(instance.Instance):
         if expected_vm_state is not None:
             values['expected_vm_state'] = expected_vm_state
 
-        # Notifications tell of system_metadata; PCI devices are refreshed by
-        # nobody here.
+        # As upstream's: the notification needs system_metadata, and PCI
+        # devices are not refreshed here.
         joined = {name for name in instance._INSTANCE_OPTIONAL_JOINED_FIELDS
                   if name in self} - {'pci_devices'} | {'system_metadata'}
         before, after = db.instance_update_and_get_original(
@@ -184,9 +185,9 @@ class Instance(instance.Instance):
         self.obj_reset_changes()
 
     def _save_all_but(self, columns):
-        """Have upstream save what is in other tables, and look for mistakes.
+        """Let upstream's save what is in other tables.
 
-        It takes a node without a compute_id for one.
+        It sees a node that was changed without a compute_id, and refuses that.
         """
         self._withheld = frozenset(
             columns if 'compute_id' in columns else columns - {'node'})

@@ -34,6 +34,7 @@ import testtools
 
 from nova_meta.db import api as db_api
 from nova_meta.db import swap
+from nova_meta.db import transaction
 from nova_meta.storm import client
 from nova_meta.storm import host
 from nova_meta.storm import servers
@@ -207,7 +208,7 @@ class DatabaseTestCase(testtools.TestCase):
     def update(self, metadata, delete=False, context=None):
         """Set metadata of the server, as a request of its own."""
         return db_api.instance_metadata_update(
-            context or self.context(), self.server, metadata, delete)
+            context or self.context(), self.server, metadata, delete).after
 
     @contextlib.contextmanager
     def row_locked(self):
@@ -231,10 +232,13 @@ class DatabaseTestCase(testtools.TestCase):
             connection.execute(sa.update(INSTANCES).where(
                 INSTANCES.c.uuid == self.server).values(updated_at=version))
 
-    def swap(self, decide, context=None, **kwargs):
-        """Change the metadata by a decision, as a request of its own."""
-        return db_api.instance_metadata_swap(
-            context or self.context(), self.server, decide, **kwargs)
+    def change(self, change, check=swap.refuse_nothing, context=None, **kwargs):
+        """Change the metadata by a Delta, as a request of its own."""
+        context = context or self.context()
+        return transaction.change_map(
+            main_db_api.get_context_manager(context).writer, context,
+            self.server, db_api.INSTANCE_METADATA, change, 'a server', check,
+            **kwargs)
 
     def answer_of_commit_lost(self, context, then=lambda: None):
         """Let the next COMMIT be done and its answer be lost.

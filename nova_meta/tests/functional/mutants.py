@@ -18,6 +18,7 @@ A factory is named in api-paste.ini as nova-meta's own is.
 from nova_meta.api import app
 from nova_meta.api import server_metadata
 from nova_meta.compute import api
+from nova_meta import etag
 from nova_meta import exception
 
 
@@ -29,12 +30,13 @@ def path_of(factory):
 class CheckedBefore(api.API):
     """Looks at the condition before the transaction, not in it."""
 
-    def _change(self, context, instance, *args, **kwargs):
-        condition, context.condition = context.condition, None
-        if condition and not condition.holds(condition.tag(
+    def update_instance_metadata(self, context, instance, metadata,
+                                 delete=False, condition=etag.UNCONDITIONAL):
+        if not condition.holds(condition.tag(
                 self.get_instance_metadata(context, instance))):
             raise exception.PreconditionFailed(etag=None)
-        return super()._change(context, instance, *args, **kwargs)
+        return super().update_instance_metadata(context, instance, metadata,
+                                                delete)
 
 
 def checked_before(global_config, **local_config):
@@ -46,9 +48,9 @@ class MergesReplace(api.API):
     """Replaces all metadata by what should be merged."""
 
     def update_instance_metadata(self, context, instance, metadata,
-                                 delete=False):
+                                 delete=False, condition=etag.UNCONDITIONAL):
         return super().update_instance_metadata(context, instance, metadata,
-                                                delete=True)
+                                                True, condition)
 
 
 def merges_replace(global_config, **local_config):

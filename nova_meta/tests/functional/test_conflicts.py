@@ -33,26 +33,23 @@ class ConflictTests:
         super().setUp()
         self.tries = []
 
-    def failing_once(self, error, change=None):
-        """A decision that meets an error the first time."""
-        change = change or delta.merge({'a': '1'})
-
-        def decide(server, current):
-            self.tries.append(dict(current))
+    def failing_once(self, error):
+        """A check that meets an error the first time."""
+        def check(server, before, after):
+            self.tries.append(before)
             if len(self.tries) == 1:
                 error()
-            return change.apply(current)
 
-        return decide
+        return check
 
     def test_deadlock_starts_over_from_fresh_reads(self):
         def deadlock():
             raise db_exc.DBDeadlock()
 
-        decide = self.failing_once(deadlock, delta.merge({'b': '2'}))
         with mock.patch('oslo_db.api.time') as time:
             time.sleep = lambda seconds: self.add_rows(('a', '1'))
-            done = self.swap(decide)
+            done = self.change(delta.merge({'b': '2'}),
+                               self.failing_once(deadlock))
         self.assertEqual([{}, {'a': '1'}], self.tries)
         self.assertEqual({'a': '1', 'b': '2'}, done.after)
 
@@ -105,18 +102,19 @@ class ConflictTests:
             self.update({'a': '1'})
             try:
                 swap.swap(connection, db_api.INSTANCE_METADATA, self.server,
-                          lambda server, current: {'b': '2'})
+                          delta.replace({'b': '2'}).apply)
             except Exception as exc:
                 error = exc
         self.assertTrue(retry.is_conflict(error), error)
         self.assertIn('1020', str(error))
 
-    def test_what_a_decision_raises_changes_nothing(self):
+    def test_what_a_check_raises_changes_nothing(self):
         def refuse():
             raise ValueError()
 
         version = self.version()
-        self.assertRaises(ValueError, self.swap, self.failing_once(refuse))
+        self.assertRaises(ValueError, self.change, delta.merge({'a': '1'}),
+                          self.failing_once(refuse))
         self.assertEqual(1, len(self.tries))
         self.assertEqual(version, self.version())
 
@@ -161,7 +159,8 @@ class ConflictTests:
     def test_connection_lost_before_the_write(self):
         if self.host.database.dialect.name == 'sqlite':
             self.skipTest('there is no connection to lose')
-        done = self.swap(self.failing_once(self.kill_connections))
+        done = self.change(delta.merge({'a': '1'}),
+                           self.failing_once(self.kill_connections))
         self.assertEqual(2, len(self.tries))
         self.assertEqual({'a': '1'}, done.after)
         self.assertEqual([('a', '1')], self.rows())
@@ -210,9 +209,8 @@ class ConflictTests:
         # What would forbid the change now says nothing of whether it is there.
         context = self.context()
         self.answer_of_commit_lost(context)
-        decide = mock.Mock(side_effect=[{'a': '1'}, AssertionError()])
-        done = self.swap(decide, context=context,
-                         ask=delta.merge({'a': '1'}).apply)
+        check = mock.Mock(side_effect=[None, AssertionError()])
+        done = self.change(delta.merge({'a': '1'}), check, context=context)
         self.assertEqual(({}, {'a': '1'}), (done.before, done.after))
 
     def mark_deleted(self):
@@ -224,33 +222,33 @@ class ConflictTests:
     def test_asking_meets_conflicts(self):
         context = self.context()
         self.answer_of_commit_lost(context)
-        asked = mock.Mock(side_effect=[
-            db_exc.DBDeadlock(), db_exc.DBConnectionError(), mock.DEFAULT],
-            wraps=swap.ask)
-        with mock.patch.object(swap, 'ask', asked):
+        swaps = mock.Mock(side_effect=[
+            mock.DEFAULT, db_exc.DBDeadlock(), db_exc.DBConnectionError(),
+            mock.DEFAULT], wraps=swap.swap)
+        with mock.patch.object(swap, 'swap', swaps):
             self.assertEqual({'a': '1'},
                              self.update({'a': '1'}, context=context))
-        self.assertEqual(3, asked.call_count)
+        self.assertEqual(4, swaps.call_count)
 
     def test_asking_spends_the_budget(self):
         # A conflict would say that nothing was changed.
         self.flags(max_retries=2)
         context = self.context()
         self.answer_of_commit_lost(context)
-        asked = mock.Mock(side_effect=db_exc.DBDeadlock())
-        with mock.patch.object(swap, 'ask', asked):
+        swaps = mock.Mock(side_effect=[mock.DEFAULT, *2 * [
+            db_exc.DBDeadlock()]], wraps=swap.swap)
+        with mock.patch.object(swap, 'swap', swaps):
             self.assertRaises(db_exc.DBConnectionError, self.update,
                               {'a': '1'}, context=context)
-        self.assertEqual(2, asked.call_count)
+        self.assertEqual(3, swaps.call_count)
 
     def test_answer_of_commit_lost_and_not_to_be_asked_for(self):
         self.add_rows(('a', '1'))
         context = self.context()
         self.answer_of_commit_lost(context)
         self.assertRaises(
-            db_exc.DBConnectionError, self.swap,
-            lambda server, current: delta.remove('a').apply(current),
-            context=context)
+            db_exc.DBConnectionError, db_api.instance_metadata_delete,
+            context, self.server, 'a')
         # It was done, and nobody was told anything else.
         self.assertEqual([], self.rows())
 

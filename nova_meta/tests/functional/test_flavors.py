@@ -31,6 +31,7 @@ from oslo_db.sqlalchemy import enginefacade
 import sqlalchemy as sa
 
 from nova_meta.db import swap
+from nova_meta import delta
 from nova_meta import etag
 from nova_meta import exception
 from nova_meta.objects import flavor
@@ -262,20 +263,19 @@ class SaveTests:
         stale, other = self.load(), self.load()
         other.extra_specs['a'] = '2'
         other.save()
-        stale._context.extra_specs = {'a': '1'}
-        stale.extra_specs = {'a': '1'}
-        stale.save()
+        stale.change_extra_specs(delta.merge({'a': '1'}), etag.UNCONDITIONAL)
         self.assertEqual({'a': '1'}, self.specs())
+        self.assertEqual({'a': '1'}, stale.extra_specs)
 
     def test_condition(self):
         self.new_flavor(a='1')
         seen, changed = self.load(), self.load()
         changed.extra_specs['b'] = '1'
         changed.save()
-        seen._context.condition = etag.Condition.of(
-            etag.of(), f'"{etag.of_map({"a": "1"})}"', None)
-        seen.extra_specs['a'] = '2'
-        self.assertRaises(exception.PreconditionFailed, seen.save)
+        self.assertRaises(
+            exception.PreconditionFailed, seen.change_extra_specs,
+            delta.merge({'a': '2'}), etag.Condition.of(
+                etag.of(), f'"{etag.of_map({"a": "1"})}"', None))
         self.assertEqual({'a': '1', 'b': '1'}, self.specs())
 
 

@@ -81,33 +81,22 @@ class LaggingNodeTestCase(test_storm.Storms, test_status.StatusTests,
     # For nova-api; here it would hide what is tested.
     nova_options = {'database': {'mysql_wsrep_sync_wait': 1}}
 
-    def change(self, node, decide):
-        """Change the metadata by a decision or a Delta, through a node."""
-        if isinstance(decide, delta.Delta):
-            change = decide
-
-            def decide(server, current):
-                return change.apply(current)
-
-        return self.swap(decide, context=self.context(node=node))
-
-    def behind(self, before, acknowledged, then):
+    def behind(self, before, acknowledged, then, **kwargs):
         """Let something happen on node 1 that is behind.
 
         :param before: the metadata, known to both
         :param acknowledged: a Delta, known to node 0
-        :param then: a decision or a Delta of a request to node 1, or a
-            function that makes one of the metadata
+        :param then: a Delta of a request to node 1
+        :param kwargs: its check, its condition
         :returns: what the request returned or raised, and the metadata in the
             end
         """
-        self.change(0, delta.replace(before))
+        self.change(delta.replace(before))
         self.cluster.wait_until_applied()
         with self.cluster.lagging(self.cluster.nodes[1]):
-            known = self.change(0, acknowledged).after
-            if callable(then) and not isinstance(then, delta.Delta):
-                then = then(known)
-            running = self.in_thread(self.change, 1, then)
+            self.change(acknowledged)
+            running = self.in_thread(self.change, then,
+                                     context=self.context(node=1), **kwargs)
             if self.trusted:
                 running.wait()
             else:
@@ -143,12 +132,12 @@ class LaggingNodeTestCase(test_storm.Storms, test_status.StatusTests,
         self.assertEqual({'k': '2'}, left)
 
     def delete_what_it_does_not_show(self):
-        def decide(server, current):
-            if 'k' not in current:
+        def check(server, before, after):
+            if 'k' not in before:
                 raise exception.MetadataItemNotFound()
-            return delta.remove('k').apply(current)
 
-        return self.behind({}, delta.merge({'k': '1'}), lambda known: decide)
+        return self.behind({}, delta.merge({'k': '1'}), delta.remove('k'),
+                           check=check)
 
     def test_key_that_it_does_not_show_yet(self):
         outcome, left = self.delete_what_it_does_not_show()
@@ -167,19 +156,10 @@ class LaggingNodeTestCase(test_storm.Storms, test_status.StatusTests,
         :param current_tag: whether it is that of what node 0 has acknowledged,
             or of what node 1 still shows
         """
-        before = {'k': '1'}
-
-        def make(known):
-            tag = etag.of_map(known if current_tag else before)
-
-            def decide(server, current):
-                if etag.of_map(current) != tag:
-                    raise exception.PreconditionFailed(etag=None)
-                return {'k': '3'}
-
-            return decide
-
-        return self.behind(before, delta.merge({'k': '2'}), make)
+        tag = etag.of_map({'k': '2' if current_tag else '1'})
+        return self.behind(
+            {'k': '1'}, delta.merge({'k': '2'}), delta.replace({'k': '3'}),
+            condition=etag.Condition.of(etag.of_map, f'"{tag}"', None))
 
     def test_condition_that_it_refuses(self):
         _, left = self.replace_if(current_tag=True)
@@ -201,11 +181,11 @@ class LaggingNodeTestCase(test_storm.Storms, test_status.StatusTests,
         # Until node 1 has caught up, all that it writes fails at COMMIT.
         tries = []
 
-        def decide(server, current):
-            tries.append(dict(current))
-            return {**current, 'other': '1'}
+        def check(server, before, after):
+            tries.append(before)
 
-        self.behind({'k': '1'}, delta.merge({'k': '2'}), lambda known: decide)
+        self.behind({'k': '1'}, delta.merge({'k': '2'}),
+                    delta.merge({'other': '1'}), check=check)
         self.assertEqual([{'k': '1'}, {'k': '2'}], tries)
 
     def replace_by_c(self):
@@ -388,15 +368,14 @@ class GaleraFaultTestCase(test_faults.Faults, GaleraTestCase):
         self.update({'a': '1'}, context=context)
         tries = []
 
-        def decide(server, current):
-            tries.append(dict(current))
+        def check(server, before, after):
+            tries.append(before)
             if len(tries) == 1:
                 dying.kill()
                 address.leads_to = other.port
-            return {**current, 'b': '2'}
 
         # Before COMMIT it is known that nothing was changed.
-        self.swap(decide, context=context)
+        self.change(delta.merge({'b': '2'}), check, context=context)
         self.assertEqual([{'a': '1'}] * 2, tries)
         dying.start()
         self.cluster.wait_until_whole()

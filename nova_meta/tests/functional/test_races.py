@@ -12,8 +12,8 @@
 
 """Every race that is known, step by step, on every database.
 
-A decision is made under the row lock. So a test that wants to be between the
-reading and the writing of a request puts itself into its decision.
+A check is called under the row lock. So a test that wants to be between the
+reading and the writing of a request puts itself into its check.
 """
 
 import threading
@@ -28,24 +28,20 @@ from nova_meta.tests.functional import base
 
 
 class Pause:
-    """Holds a decision, and with it the row lock, until it is let go."""
+    """A check that holds the row lock until it is let go."""
 
-    def __init__(self, change):
-        self._change = change
+    def __init__(self):
         self._reached = threading.Event()
         self._go_on = threading.Event()
-        self.seen = []
 
-    def __call__(self, server, current):
-        self.seen.append(dict(current))
+    def __call__(self, server, before, after):
         self._reached.set()
         if not self._go_on.wait(base.PATIENCE):
             raise AssertionError('never let go')
-        return self._change.apply(current)
 
     def wait(self):
         if not self._reached.wait(base.PATIENCE):
-            raise AssertionError('the decision is never reached')
+            raise AssertionError('the check is never reached')
 
     def let_go(self):
         self._go_on.set()
@@ -56,10 +52,9 @@ class RaceTests:
 
     def hold(self, change):
         """Begin a request and leave it between its read and its write."""
-        pause = Pause(change)
+        pause = Pause()
         self.addCleanup(pause.let_go)
-        running = self.in_thread(db_api.instance_metadata_swap,
-                                 self.context(), self.server, pause)
+        running = self.in_thread(self.change, change, pause)
         pause.wait()
         return pause, running
 
@@ -69,9 +64,7 @@ class RaceTests:
         :returns: what they did, two :class:`swap.Swap`
         """
         pause, one = self.hold(first)
-        other = self.in_thread(
-            db_api.instance_metadata_swap, self.context(), self.server,
-            lambda server, current: second.apply(current))
+        other = self.in_thread(self.change, second)
         self.assertTrue(other.waits, 'it does not wait for the row lock')
         pause.let_go()
         return one.result(), other.result()
@@ -129,16 +122,16 @@ class RaceTests:
         self.assertRaises(nova_exception.InstanceNotFound, waiting.result)
         self.assertEqual([], self.rows())
 
-    def test_decision_sees_what_the_row_has_become(self):
+    def test_check_sees_what_the_row_has_become(self):
         seen = []
 
-        def decide(server, current):
+        def check(server, before, after):
             seen.append(server.vm_state)
-            return current
 
         with self.row_locked() as connection:
-            waiting = self.in_thread(db_api.instance_metadata_swap,
-                                     self.context(), self.server, decide)
+            waiting = self.in_thread(
+                db_api.instance_metadata_update, self.context(), self.server,
+                {}, False, check)
             self.assertTrue(waiting.waits)
             connection.execute(sa.update(base.INSTANCES).where(
                 base.INSTANCES.c.uuid == self.server).values(vm_state='error'))

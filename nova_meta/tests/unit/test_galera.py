@@ -17,6 +17,7 @@ from unittest import mock
 import testtools
 
 from nova_meta.db import galera
+from nova_meta.db import swap
 
 
 def connection(dialect, **variables):
@@ -80,36 +81,31 @@ class CertifiesTestCase(testtools.TestCase):
         self.assertFalse(galera.certifies(connection('postgresql')))
 
 
-class WaryTestCase(testtools.TestCase):
+class ConfirmedTestCase(testtools.TestCase):
 
-    def decide(self, function, current=None, **variables):
-        return galera.wary(connection('mysql', **(variables or CLUSTER)),
-                           function)(None, current or {})
+    def check(self, before, after, check=swap.refuse_nothing, **variables):
+        galera.confirmed(
+            connection('mysql', **(variables or CLUSTER)),
+            check)(None, before, after)
 
-    def refuse(self, parent, current):
+    def refuse(self, parent, before, after):
         raise ValueError()
 
     def test_writes(self):
-        self.assertEqual({'a': '1'}, self.decide(lambda *args: {'a': '1'}))
+        self.check({}, {'a': '1'})
 
     def test_changes_nothing(self):
-        self.assertRaises(galera.Unconfirmed, self.decide,
-                          lambda parent, current: current)
-
-    def test_changes_nothing_but_the_argument(self):
-        def decide(parent, current):
-            current['a'] = '1'
-            return current
-
-        self.assertEqual({'a': '1'}, self.decide(decide))
+        self.assertRaises(galera.Unconfirmed, self.check, {'a': '1'},
+                          {'a': '1'})
 
     def test_refuses(self):
-        self.assertRaises(galera.Unconfirmed, self.decide, self.refuse)
+        self.assertRaises(galera.Unconfirmed, self.check, {}, {'a': '1'},
+                          self.refuse)
 
     def test_single_server_is_sure(self):
-        self.assertRaises(ValueError, self.decide, self.refuse, wsrep_on='OFF')
-        self.assertEqual({}, self.decide(lambda parent, current: current,
-                                         wsrep_on='OFF'))
+        self.assertRaises(ValueError, self.check, {}, {'a': '1'}, self.refuse,
+                          wsrep_on='OFF')
+        self.check({}, {}, wsrep_on='OFF')
 
 
 class CatchUpTestCase(testtools.TestCase):

@@ -75,7 +75,7 @@ class BadStateServerMetaDataTestV21(
             self.useFixture(fixtures.MockPatchObject(
                 compute.API, 'update_instance_metadata',
                 lambda self, *args:
-                    nova_compute.API.update_instance_metadata(*args)))
+                    nova_compute.API.update_instance_metadata(*args[:-1])))
 
 
 class PolicyTests(adapter.Adapted):

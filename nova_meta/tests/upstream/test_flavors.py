@@ -64,14 +64,19 @@ class FlavorObjectTestCase(FlavorTests, test_flavor_db.FlavorObjectTestCase):
     pass
 
 
-class DeleteIsSaved(fixtures.Fixture):
-    """A delete that is one of save(), which tests replace."""
+def save_changes(self, change, condition):
+    if change.drop.difference(self.extra_specs):
+        self.save_extra_specs(to_delete=change.drop)
+    self.extra_specs = change.apply(self.extra_specs)
+    self.save()
+
+
+class ChangesAreSaved(fixtures.Fixture):
+    """The controller saves changes by save(), which tests replace."""
 
     def _setUp(self):
         self.useFixture(fixtures.MockPatchObject(
-            flavor.Flavor, 'delete_extra_spec', lambda self, key:
-            self.save() if key in self.extra_specs else
-            flavor.Flavor.save_extra_specs(self, to_delete=[key])))
+            flavor.Flavor, 'change_extra_specs', save_changes))
 
 
 class FlavorsExtraSpecsTestV21(
@@ -80,7 +85,7 @@ class FlavorsExtraSpecsTestV21(
     flavorextraspecs = flavors_extraspecs
 
     def put_in_place(self):
-        self.useFixture(DeleteIsSaved())
+        self.useFixture(ChangesAreSaved())
 
     def test_controller_in_place(self):
         self.assertIsInstance(self.controller,
@@ -90,7 +95,7 @@ class FlavorsExtraSpecsTestV21(
 class PolicyTests(adapter.Adapted):
 
     def put_in_place(self):
-        self.useFixture(DeleteIsSaved())
+        self.useFixture(ChangesAreSaved())
         self.useFixture(fixtures.MockPatchObject(
             test_policies, 'flavors_extraspecs', flavors_extraspecs))
 
