@@ -78,12 +78,7 @@ class Condition(NamedTuple):
 
     @classmethod
     def of(cls, tag, if_match, if_none_match):
-        """Make a condition of the values of the headers.
-
-        :param tag: a function of the map, see :func:`of`
-        :param if_match: If-Match, compared strongly; None if there is none
-        :param if_none_match: If-None-Match, compared weakly; likewise
-        """
+        """Make a condition of the headers, strings or None."""
         return cls(tag, _parse(if_match, strong=True),
                    _parse(if_none_match, strong=False))
 
@@ -91,10 +86,7 @@ class Condition(NamedTuple):
         return self.if_match is not None or self.if_none_match is not None
 
     def matches(self, tag):
-        """Whether If-Match holds for a tag; ``*`` matches what exists.
-
-        :param tag: what :attr:`tag` returns of the map
-        """
+        """Whether If-Match holds for a tag; ``*`` matches what exists."""
         return self.if_match is None or (
             tag is not None and tag in self.if_match)
 

@@ -48,7 +48,7 @@ if [ "$wanted" != "$(cat "$venv/made-for" 2>/dev/null || true)" ]; then
     fi
     if ! "$venv/bin/python" -m pip install --quiet \
         --disable-pip-version-check \
-        -c constraints.txt -r test-requirements.txt -e '.[demo]' >&2; then
+        -c constraints.txt -r test-requirements.txt -e . >&2; then
         say "pip cannot install what is needed: it wants a package index, and"
         say "to write into this directory ($top). Try again when there is one"
         say "(a proxy in HTTPS_PROXY, a mirror in PIP_INDEX_URL), or copy this"
@@ -58,6 +58,6 @@ if [ "$wanted" != "$(cat "$venv/made-for" 2>/dev/null || true)" ]; then
     echo "$wanted" > "$venv/made-for"
 fi
 
-PATH=$venv/bin:$PATH
+PATH=$venv/bin:$top/tools:$PATH
 export PATH
 exec "$@"

@@ -32,9 +32,8 @@ def factory(global_config, **local_config):
     release.check()
     from nova_meta.api import routes
     import nova_meta.objects  # noqa: F401
-    application = routes.APIRouter.factory(global_config, **local_config)
     LOG.info('nova-meta is active in the compute API.')
-    return application
+    return routes.APIRouter.factory(global_config, **local_config)
 
 
 def metadata_factory(global_config, **local_config):
@@ -46,7 +45,6 @@ def metadata_factory(global_config, **local_config):
     release.check()
     from nova.api.metadata import handler
     import nova_meta.objects  # noqa: F401
-    application = handler.MetadataRequestHandler.factory(global_config,
-                                                         **local_config)
     LOG.info('nova-meta is active in the metadata API.')
-    return application
+    return handler.MetadataRequestHandler.factory(global_config,
+                                                  **local_config)

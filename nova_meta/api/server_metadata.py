@@ -54,7 +54,7 @@ def _faults(server_id, action):
 def _not_found_first(method):
     """Decorate a method that may refuse before it has looked for the server.
 
-    Upstream has loaded the server by then, and answers 404 if it is gone.
+    Upstream has loaded the server by then, and says 404 if it is gone.
     """
     @functools.wraps(method)
     def call(self, req, server_id, *args, **kwargs):

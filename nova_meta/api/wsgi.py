@@ -40,12 +40,11 @@ class Fault(wsgi.Fault):
 class Controller:
     """Mixed into a controller whose answers have entity tags.
 
-    Each request has a copy of the controller to itself. Upstream's methods
-    would have to pass the request on to those that write.
+    Each request has its own copy of the controller: upstream's methods would
+    have to pass the request on to those that write.
 
     :ivar condition: the :class:`nova_meta.etag.Condition` of the request
-    :ivar written: the whole map after a change, for the entity tag; None if
-        the answer has all that the tag is made of
+    :ivar written: the map after a change, if the answer has a part of it only
     """
 
     condition = etag.UNCONDITIONAL
@@ -107,9 +106,9 @@ def header(tag):
 
 def precondition_failed(tag):
     """Return the 412, with the tag of what is there."""
-    message = exception.PreconditionFailed().format_message()
-    return Fault(exc.HTTPPreconditionFailed(explanation=message,
-                                            headers=header(tag)))
+    return Fault(exc.HTTPPreconditionFailed(
+        explanation=exception.PreconditionFailed().format_message(),
+        headers=header(tag)))
 
 
 def not_modified(tag):

@@ -27,12 +27,11 @@ import openstack.connection
 from openstack import exceptions
 from rich import console
 
-from nova_meta.storm import cloud
-from nova_meta.storm import judge
-from nova_meta.storm import plot
-from nova_meta.storm import report
-from nova_meta.storm import target as targets
-from nova_meta.storm import workload
+from nova_meta.race import cloud
+from nova_meta.race import judge
+from nova_meta.race import plot
+from nova_meta.race import report
+from nova_meta.race import workload
 
 # There may be a cluster of databases.
 WORKLOADS = workload.WITHOUT_READS
@@ -266,10 +265,10 @@ def playable(options, quota, out):
     :param quota: how many items of metadata there is room for
     """
     workloads = chosen(options)
-    if quota > targets.QUOTA and any(
+    if quota > workload.QUOTA and any(
             one.judgement is judge.fills for one in workloads):
         out.print('The workload "quota" is left out: the server may have more '
-                  f'than {targets.QUOTA} items of metadata.')
+                  f'than {workload.QUOTA} items of metadata.')
         workloads = [one for one in workloads
                      if one.judgement is not judge.fills]
     if not workloads:

@@ -54,8 +54,8 @@ class _PartOf(dict):
 def is_loaded(instance):
     """Whether an instance has more than API._get_instance_from_cell gives it.
 
-    Upstream has loaded it: from its row or, before it is in a cell, from the
-    build request.
+    Upstream loads it from its row or, while it is in no cell, from the build
+    request.
     """
     return 'vm_state' in instance
 
@@ -118,9 +118,7 @@ class API(compute_api.API):
         :param condition: a :class:`nova_meta.etag.Condition`
         :returns: the whole map as it is then
         :raises: InstanceIsLocked, InstanceInvalidState, MetadataLimitExceeded
-        :raises: InstanceNotFound if it was deleted meanwhile
-        :raises: PreconditionFailed if the condition is false
-        :raises: MetadataUpdateConflict if the retry budget is spent
+        :raises: as :func:`nova_meta.db.api.instance_metadata_update`
         """
         if is_loaded(instance):
             # It may be in no cell yet, and have no row to check.
@@ -164,13 +162,10 @@ class API(compute_api.API):
                                  condition=etag.UNCONDITIONAL):
         """Remove one key from the metadata of an instance.
 
-        :param instance: an Instance; its metadata is brought up to date
-        :param condition: a :class:`nova_meta.etag.Condition`
+        :param instance, condition: as for :meth:`update_instance_metadata`
         :raises: MetadataItemNotFound if the key is not there at that moment
         :raises: InstanceIsLocked, InstanceInvalidState
-        :raises: InstanceNotFound if it was deleted meanwhile
-        :raises: PreconditionFailed if the condition is false
-        :raises: MetadataUpdateConflict if the retry budget is spent
+        :raises: as :func:`nova_meta.db.api.instance_metadata_delete`
         """
         def check(row, before, after):
             if key not in before:

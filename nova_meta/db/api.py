@@ -87,15 +87,13 @@ def instance_metadata_update(context, instance_uuid, metadata, delete,
     :returns: a :class:`nova_meta.db.swap.Swap` (upstream's returns
         ``metadata``)
     :raises: InstanceNotFound if there is no such server
-    :raises: PreconditionFailed if the condition is false
     :raises: MetadataUpdateConflict if the retry budget is spent
-    :raises: DBConnectionError if the connection was lost, and it is not known
-        whether the change was made
+    :raises: PreconditionFailed, DBConnectionError as
+        :func:`nova_meta.db.transaction.change_map`
     """
     change = delta.replace(metadata) if delete else delta.merge(metadata)
     return _transact(transaction.change_map, context, instance_uuid,
-                     INSTANCE_METADATA, change, check=check,
-                     condition=condition)
+                     INSTANCE_METADATA, change, check, condition)
 
 
 @require_context
@@ -112,8 +110,7 @@ def instance_metadata_delete(context, instance_uuid, key,
     :raises: as :func:`instance_metadata_update`
     """
     return _transact(transaction.change_map, context, instance_uuid,
-                     INSTANCE_METADATA, delta.remove(key), check=check,
-                     condition=condition)
+                     INSTANCE_METADATA, delta.remove(key), check, condition)
 
 
 @require_context
@@ -141,12 +138,8 @@ def instance_update_and_get_original(context, instance_uuid, values,
     :param columns_to_join: as upstream's
     :returns: a tuple of the server before, which has the new maps already, and
         the server after
-    :raises: DBNotAllowed in a process that must not use the database
-    :raises: InstanceNotFound, UnexpectedTaskStateError,
-        UnexpectedDeletingTaskStateError, InstanceUpdateConflict as upstream's
+    :raises: as upstream's; DBConnectionError may mean that the update was made
     :raises: MetadataUpdateConflict if the retry budget is spent
-    :raises: DBConnectionError if the connection is lost at COMMIT; as with
-        upstream's, the update may have been made
     """
     columns = dict(values)
     changes = [(binding, columns.pop(name))
@@ -170,12 +163,12 @@ def instance_update_and_get_original(context, instance_uuid, values,
     return _transact(transaction.run, context, instance_uuid, update)
 
 
-def _transact(run, context, instance_uuid, *args, **kwargs):
+def _transact(run, context, instance_uuid, *args):
     main_db_api._check_db_access()
     writer = main_db_api.get_context_manager(context).writer
     try:
-        return run(writer, context, instance_uuid, *args,
-                   what=f'server {instance_uuid}', **kwargs)
+        return run(writer, context, instance_uuid, f'server {instance_uuid}',
+                   *args)
     except swap.ParentNotFound:
         raise nova_exception.InstanceNotFound(instance_id=instance_uuid)
     except retry.RetriesExhausted as exc:

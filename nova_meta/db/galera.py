@@ -40,9 +40,8 @@ def confirmed(connection, check):
 
     :param connection: a SQLAlchemy Connection, to any database
     :param check: as for :func:`nova_meta.db.swap.swap`
-    :returns: the same check if the node cannot lag behind; else a check that
-        raises Unconfirmed if the other one refuses, or if the map stays as it
-        is
+    :returns: a check; if the node may lag behind, it raises Unconfirmed if the
+        other one refuses, and if the map stays as it is
     """
     if not may_lag(connection):
         return check

@@ -33,11 +33,10 @@ sends, on MariaDB::
 and ``done.after`` is ``{'role': 'db', 'team': 'blue'}``. The order of the
 statements is what makes it right:
 
-1. Lock the parent row. Read its version, and what a check needs of it.
-2. Read the live rows of the map. Under REPEATABLE READ the first plain read
-   fixes the view of the transaction. A read before the lock would see the map
-   as it was before the writer that the lock has waited for.
-3. Compute the new map, and check it. Both are Python functions of the caller.
+1. Lock the parent row, and read it.
+2. Read the live rows of the map. Not earlier: under REPEATABLE READ the first
+   plain read fixes the view, and the lock may have waited for a writer.
+3. Compute the new map, and check it, by functions of the caller.
 4. Compare-and-swap the version of the parent.
 5. Write the rows that differ.
 
@@ -87,11 +86,9 @@ class Binding(NamedTuple):
 
 
 class Swap(NamedTuple):
-    """What a change has done.
+    """The map before and after a change, and the version that was set.
 
-    :param before: the map before
-    :param after: the map after
-    :param version: the new version of the parent; None if nothing was written
+    The version is None if nothing was written.
     """
 
     before: dict

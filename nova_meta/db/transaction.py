@@ -37,18 +37,16 @@ class Unsettled(Exception):
     """The change is not there, or not any more."""
 
 
-def change_map(writer, context, identity, binding, delta, what,
+def change_map(writer, context, identity, what, binding, delta,
                check=swap.refuse_nothing, condition=etag.UNCONDITIONAL):
     """Change one map, in a transaction of its own.
 
     :param writer: the writer of an enginefacade transaction context manager
     :param context: a request context
-    :param identity: which parent, a value of ``binding.identity``
-    :param binding: a :class:`nova_meta.db.swap.Binding`
-    :param delta: a :class:`nova_meta.delta.Delta`
+    :param identity, binding, check: as for :func:`nova_meta.db.swap.swap`; the
+        check is called on every try
     :param what: names the map in the log
-    :param check: called under the row lock, on every try, see
-        :func:`nova_meta.db.swap.swap`
+    :param delta: a :class:`nova_meta.delta.Delta`
     :param condition: a :class:`nova_meta.etag.Condition`, decided under the
         row lock after the check
     :returns: a :class:`nova_meta.db.swap.Swap`
@@ -65,9 +63,8 @@ def change_map(writer, context, identity, binding, delta, what,
 
     def ask(change, made):
         def check_that_it_is_there(parent, before, after):
-            # The answer tells of the map. Others who have seen the change may
-            # have changed the map further. Then no order of the requests
-            # explains an answer with what is there now.
+            # Others who have seen the change may have changed the map further.
+            # An answer with what is there now would fit no order of requests.
             if before != after or (condition.tag(after) !=
                                    condition.tag(made.after)):
                 raise Unsettled()
@@ -78,23 +75,21 @@ def change_map(writer, context, identity, binding, delta, what,
     # A change makes its own condition false. And if a key is not there, it
     # cannot be told who has removed it.
     askable = not condition and not delta.drop
-    return run(writer, context, identity,
-               lambda change: change(binding, delta.apply, check_all), what,
+    return run(writer, context, identity, what,
+               lambda change: change(binding, delta.apply, check_all),
                ask if askable else None)
 
 
-def run(writer, context, identity, work, what, ask=None):
+def run(writer, context, identity, what, work, ask=None):
     """Run a transaction of its own until it meets no conflict.
 
     :param writer, context, identity, what: as for :func:`change_map`
-    :param work: called with a function that changes a map of the parent, which
-        takes a binding, a change and a check as :func:`nova_meta.db.swap.swap`
-        does. The context has the session meanwhile. ``work`` is called again
-        on every try.
-    :param ask: called instead of ``work`` after the connection was lost at
-        COMMIT, with such a function and with what ``work`` has returned.
-        Returns that, as it is now, or raises Unsettled. None if it cannot be
-        told whether the change is there.
+    :param work: called on every try, while the context has the session, with a
+        function that changes a map of the parent: it takes a binding, a change
+        and a check as :func:`nova_meta.db.swap.swap` does
+    :param ask: called instead after the connection was lost at COMMIT, with
+        such a function and with what ``work`` has returned. Returns that, as
+        it is now, or raises Unsettled. None if there is no way to tell.
     :returns: what ``work`` returns
     :raises: as :func:`change_map`
     """

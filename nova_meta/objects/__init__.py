@@ -12,9 +12,8 @@
 
 """Objects that replace upstream's of the same name and version.
 
-Importing this package registers them in this process. The patch puts the
-import at the end of ``nova.objects.register_all()``, which every service of
-Nova calls.
+The import of this package registers them. The patch puts that at the end of
+``nova.objects.register_all()``, which every service of Nova calls.
 """
 
 from oslo_log import log as logging

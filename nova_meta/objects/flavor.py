@@ -69,8 +69,8 @@ class Flavor(flavor.Flavor):
     def save_extra_specs(self, to_add=None, to_delete=None):
         """Add or delete extra specs.
 
-        When upstream's :meth:`save` calls this method, ``to_add`` has all extra
-        specs. Then only those are written that were changed.
+        When upstream's :meth:`save` calls it, ``to_add`` has all extra specs.
+        Then only those are written that were changed.
 
         :param to_add: a dict of keys to add or update
         :param to_delete: a list of keys to remove
@@ -87,15 +87,12 @@ class Flavor(flavor.Flavor):
 
         :param change: a :class:`nova_meta.delta.Delta`
         :param condition: a :class:`nova_meta.etag.Condition`
-        :raises: FlavorNotFound
-        :raises: FlavorExtraSpecsNotFound if a key to remove is not there at
-            that moment; nothing is changed then
-        :raises: PreconditionFailed if the condition is false
+        :raises: FlavorExtraSpecsNotFound if a key to remove is not there
         :raises: FlavorExtraSpecUpdateCreateFailed if the retry budget is spent
         :raises: ExtraSpecKeysCollide, one of these, if the database takes two
             keys for one
-        :raises: DBConnectionError if the connection was lost, and it is not
-            known whether the change was made
+        :raises: FlavorNotFound, PreconditionFailed, DBConnectionError as
+            :func:`nova_meta.db.transaction.change_map`
         """
         done = self._change_extra_specs(change, condition)
         if done.before != done.after:
@@ -110,7 +107,7 @@ class Flavor(flavor.Flavor):
         try:
             done = transaction.change_map(
                 api_db_api.context_manager.writer, self._context, self.id,
-                EXTRA_SPECS, change, f'extra specs of flavor {self.id}', check,
+                f'extra specs of flavor {self.id}', EXTRA_SPECS, change, check,
                 condition)
         except swap.ParentNotFound:
             raise nova_exception.FlavorNotFound(flavor_id=self.id)

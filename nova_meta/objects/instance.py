@@ -25,8 +25,7 @@ from nova_meta import delta
 
 MAPS = ('metadata', 'system_metadata')
 
-# An entry in the primitive of a server that upstream ignores: {field: map}, the
-# map as it was read, of each map that was changed.
+# In a primitive: {field: map as it was read}; upstream ignores this entry.
 BASE = 'nova_meta.base'
 
 # One password, in pieces. They are saved together, or two passwords would mix.
@@ -55,19 +54,17 @@ class Instance(instance.Instance):
     """Upstream's, except for how changed maps are saved.
 
     Upstream writes the whole map. That undoes what others have changed since
-    the map was read. This class keeps the map that was read as the base of the
-    change. It applies the difference to the rows that are there, under the row
-    lock.
+    the map was read. This class keeps the map that was read, the base, and
+    applies the difference to the rows that are there, under the row lock.
 
-    A map without a base replaces what is there, as upstream's does: a map that
-    was never loaded, or that comes from a service that does not send the base,
-    or a ``metadata`` that was assigned, as a rebuild does. A
-    ``system_metadata`` that was assigned is saved as a difference: services
-    read it, and add their own keys.
+    A map without a base replaces what is there: a map that was never loaded,
+    or that comes from a service that does not send the base, or a ``metadata``
+    that was assigned, as a rebuild does. A ``system_metadata`` that was
+    assigned is saved as a difference: services read it, and add their keys.
     """
 
-    # The changes that upstream's save() must not see. It would have to be two
-    # methods: one that saves what is in other tables, one that saves columns.
+    # Changes that upstream's save() must not see. It would have to be two
+    # methods: one for other tables, one for columns.
     _withheld = frozenset()
 
     def __init__(self, *args, **kwargs):
@@ -141,17 +138,11 @@ class Instance(instance.Instance):
     @base.remotable
     def save(self, expected_vm_state=None,
              expected_task_state=None, admin_state_reset=False):
-        """Save updates to this instance
+        """Save updates to this instance; arguments as upstream's.
 
         As upstream's: first what is in other tables, then the columns. Maps
         that were changed are saved in the transaction of the columns.
 
-        :param expected_vm_state: Optional tuple of valid vm states
-                                  for the instance to be in
-        :param expected_task_state: Optional tuple of valid task states
-                                    for the instance to be in
-        :param admin_state_reset: True if admin API is forcing setting
-                                  of task_state/vm_state
         :raises: as upstream's, and MetadataUpdateConflict if maps were
             changed and the retry budget is spent
         """

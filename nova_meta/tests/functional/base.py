@@ -35,10 +35,10 @@ import testtools
 from nova_meta.db import api as db_api
 from nova_meta.db import swap
 from nova_meta.db import transaction
-from nova_meta.storm import client
-from nova_meta.storm import host
-from nova_meta.storm import servers
-from nova_meta.storm import target
+from nova_meta.race import client
+from nova_meta_lab import host
+from nova_meta_lab import servers
+from nova_meta_lab import target
 
 INSTANCES = sa.table(
     'instances', *map(sa.column, ('id', 'uuid', 'deleted', 'vm_state')),
@@ -55,7 +55,7 @@ GRACE = 0.3
 class Database:
     """A kind of database.
 
-    :param server: which of :data:`nova_meta.storm.servers.SERVERS`; None for
+    :param server: which of :data:`nova_meta_lab.servers.SERVERS`; None for
         SQLite
     :param query: of the URL that the code under test connects with
     :param impatient: the same, with a lock wait time-out of a second or less
@@ -232,12 +232,13 @@ class DatabaseTestCase(testtools.TestCase):
             connection.execute(sa.update(INSTANCES).where(
                 INSTANCES.c.uuid == self.server).values(updated_at=version))
 
-    def change(self, change, check=swap.refuse_nothing, context=None, **kwargs):
+    def change(self, change, check=swap.refuse_nothing, context=None,
+               **kwargs):
         """Change the metadata by a Delta, as a request of its own."""
         context = context or self.context()
         return transaction.change_map(
             main_db_api.get_context_manager(context).writer, context,
-            self.server, db_api.INSTANCE_METADATA, change, 'a server', check,
+            self.server, 'a server', db_api.INSTANCE_METADATA, change, check,
             **kwargs)
 
     def answer_of_commit_lost(self, context, then=lambda: None):

@@ -24,7 +24,7 @@ import json
 import threading
 import urllib.parse
 
-from nova_meta.storm import client
+from nova_meta.race import client
 
 PASSWORD = 'secret'
 ROLES = {'user': 'member,reader', 'admin': 'admin,member,reader'}
@@ -38,7 +38,7 @@ class Services(http.server.ThreadingHTTPServer):
     """
 
     daemon_threads = True
-    # As many clients as a storm has.
+    # As many clients as a workload has.
     request_queue_size = 100
     nova = None
 

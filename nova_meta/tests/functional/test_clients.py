@@ -25,14 +25,14 @@ import openstack
 from openstack import exceptions
 from openstackclient import shell as openstack_shell
 
-from nova_meta.storm import client
-from nova_meta.storm import host
-from nova_meta.storm import target
+from nova_meta.race import client
 from nova_meta.tests.functional import base
 from nova_meta.tests.functional import services
+from nova_meta_lab import host
+from nova_meta_lab import target
 
 LONG = 'x' * 256
-MANY = [f'{n}=x' for n in range(target.QUOTA + 1)]
+MANY = [f'{n}=x' for n in range(workload.QUOTA + 1)]
 SHOW = 'server show SERVER -c properties -c locked_reason -f json'
 
 # Exit status, user, command. openstack keeps its first user while a process

@@ -29,14 +29,14 @@ import openstack
 import sqlalchemy as sa
 
 from nova_meta.cmd import race
-from nova_meta.storm import cloud
-from nova_meta.storm import host
-from nova_meta.storm import judge
-from nova_meta.storm import plot
-from nova_meta.storm import target
+from nova_meta.race import cloud
+from nova_meta.race import judge
+from nova_meta.race import plot
 from nova_meta.tests.functional import base
 from nova_meta.tests.functional import mutants
 from nova_meta.tests.functional import services
+from nova_meta_lab import host
+from nova_meta_lab import target
 
 # Stock loses in the first round, nearly always.
 MOST_RUNS = 5
@@ -166,7 +166,7 @@ class RaceTestCase(base.DatabaseTestCase):
         self.serve(host.NOVA_META)
         compute = openstack.connect().compute
         metadata = cloud.Metadata(compute, compute.get_server(self.server),
-                                  target.QUOTA, whole=True)
+                                  workload.QUOTA, whole=True)
         results, panels, _ = found = race.Found({}, {}, None)
         race.play(metadata, race.WORKLOADS,
                   argparse.Namespace(writers=16, rounds=1), found,
@@ -240,7 +240,7 @@ class RaceTestCase(base.DatabaseTestCase):
         self.serve(host.NOVA_META)
         compute = openstack.connect().compute
         server = compute.get_server(self.server)
-        metadata = cloud.Metadata(compute, server, target.QUOTA)
+        metadata = cloud.Metadata(compute, server, workload.QUOTA)
         metadata.prepare({'key': 'old'})
         server.set_metadata(compute, {'server': 'new', 'more': 'new'})
         self.assertEqual(([], ['server']), metadata.restore())
@@ -263,7 +263,7 @@ class RaceTestCase(base.DatabaseTestCase):
         self.patch(cloud, 'PAUSES', (0,) * 10)
         compute = openstack.connect().compute
         metadata = cloud.Metadata(compute, compute.get_server(self.server),
-                                  target.QUOTA)
+                                  workload.QUOTA)
         metadata.prepare({'key': 'old'})
         compute, numbers = services.Handler.compute, itertools.count(1)
         self.patch(services.Handler, 'compute', lambda *args: (

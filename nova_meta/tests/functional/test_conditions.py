@@ -25,12 +25,12 @@ from keystoneauth1 import noauth
 from keystoneauth1 import session
 from openstack import connection
 
-from nova_meta.storm import client
-from nova_meta.storm import host
-from nova_meta.storm import target
+from nova_meta.race import client
 from nova_meta.tests.functional import base
 from nova_meta.tests.functional import losing
 from nova_meta.tests.functional import mutants
+from nova_meta_lab import host
+from nova_meta_lab import target
 
 GUIDE = pathlib.Path(__file__).parents[3].joinpath(
     'doc', 'source', 'user', 'change_metadata.py')

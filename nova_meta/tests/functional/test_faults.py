@@ -20,12 +20,12 @@ import time
 
 from testtools import content
 
-from nova_meta.storm import host
-from nova_meta.storm import load
-from nova_meta.storm import servers
 from nova_meta.tests.functional import base
 from nova_meta.tests.functional import losing
 from nova_meta.tests.functional import mutants
+from nova_meta_lab import host
+from nova_meta_lab import load
+from nova_meta_lab import servers
 
 ROUNDS = int(os.environ.get('NOVA_META_TEST_ROUNDS', 1))
 

@@ -35,12 +35,12 @@ from nova_meta import delta
 from nova_meta import etag
 from nova_meta import exception
 from nova_meta.objects import flavor
-from nova_meta.storm import client
-from nova_meta.storm import host
-from nova_meta.storm import target
-from nova_meta.storm import workload
+from nova_meta.race import client
+from nova_meta.race import workload
 from nova_meta.tests.functional import base
-from nova_meta.tests.functional import test_storm
+from nova_meta.tests.functional import test_workloads
+from nova_meta_lab import host
+from nova_meta_lab import target
 
 ROWS = sa.table('flavor_extra_specs', *map(sa.column, (
     'id', 'flavor_id', 'key', 'value')))
@@ -320,7 +320,7 @@ class Clients:
             return list(pool.map(do, range(self.writers)))
 
 
-class StormTests(Clients, test_storm.StormTests):
+class WorkloadTests(Clients, test_workloads.WorkloadTests):
 
     target = target.EXTRA_SPECS
     workloads = workload.EXTRA_SPECS
@@ -394,19 +394,19 @@ class HTTPTests(Clients):
 
 
 class FlavorsSQLiteTestCase(InterleavingTests, SaveTests, HTTPTests,
-                            StormTests, FlavorTestCase):
+                            WorkloadTests, FlavorTestCase):
     database = base.SQLITE
     # With more of them reads wait longer for the file than SQLite lets them.
     writers, many_writers = 4, 8
 
 
 class FlavorsMariaDBTestCase(InterleavingTests, SaveTests, HTTPTests,
-                             StormTests, FlavorTestCase):
+                             WorkloadTests, FlavorTestCase):
     database = base.MARIADB
 
 
 class FlavorsPostgreSQLTestCase(InterleavingTests, SaveTests, HTTPTests,
-                                StormTests, FlavorTestCase):
+                                WorkloadTests, FlavorTestCase):
     database = base.POSTGRESQL
 
 

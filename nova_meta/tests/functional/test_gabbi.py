@@ -23,9 +23,9 @@ import types
 from gabbi import driver
 from gabbi import fixture
 
-from nova_meta.storm import client
-from nova_meta.storm import host
+from nova_meta.race import client
 from nova_meta.tests.functional import base
+from nova_meta_lab import host
 
 # As the installation guide has it.
 CORS = {'cors': {

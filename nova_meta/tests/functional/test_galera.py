@@ -28,10 +28,8 @@ from nova_meta.db import swap
 from nova_meta import delta
 from nova_meta import etag
 from nova_meta import exception
-from nova_meta.storm import galera
-from nova_meta.storm import history
-from nova_meta.storm import host
-from nova_meta.storm import workload
+from nova_meta.race import history
+from nova_meta.race import workload
 from nova_meta.tests.functional import base
 from nova_meta.tests.functional import test_faults
 from nova_meta.tests.functional import test_flavors
@@ -39,7 +37,9 @@ from nova_meta.tests.functional import test_lost
 from nova_meta.tests.functional import test_objects
 from nova_meta.tests.functional import test_rows
 from nova_meta.tests.functional import test_status
-from nova_meta.tests.functional import test_storm
+from nova_meta.tests.functional import test_workloads
+from nova_meta_lab import galera
+from nova_meta_lab import host
 
 
 def operation(call, pairs, answer, begun):
@@ -68,7 +68,7 @@ class GaleraTestCase(base.DatabaseTestCase):
         return cls.cluster.url
 
 
-class LaggingNodeTestCase(test_storm.Storms, test_status.StatusTests,
+class LaggingNodeTestCase(test_workloads.Play, test_status.StatusTests,
                           GaleraTestCase):
     """Node 1 does not know yet what node 0 has acknowledged.
 
@@ -237,7 +237,7 @@ class LaggingNodeTestCase(test_storm.Storms, test_status.StatusTests,
         self.assertNothingWrong(result, one.name)
 
 
-class GaleraStormTestCase(test_storm.StormTests, GaleraTestCase):
+class GaleraWorkloadsTestCase(test_workloads.WorkloadTests, GaleraTestCase):
     """Clients of three nova-api, each of which has a node of its own."""
 
     workloads = workload.WITHOUT_READS
@@ -291,7 +291,7 @@ class GaleraLostTestCase(test_lost.EachStepTests, test_lost.ObservedTests,
     processes = 1
 
 
-class GaleraSaverTestCase(test_objects.SaverStormTests,
+class GaleraSaverTestCase(test_objects.SaverWorkloadTests,
                           test_objects.ObjectTestCase, GaleraTestCase):
     """Services save a server through one node after the other."""
 
@@ -303,7 +303,7 @@ class GaleraSaverTestCase(test_objects.SaverStormTests,
         return super().context(*args, **{'node': next(self._nodes), **kwargs})
 
 
-class GaleraFlavorTestCase(test_flavors.StormTests,
+class GaleraFlavorTestCase(test_flavors.WorkloadTests,
                            test_flavors.FlavorTestCase, GaleraTestCase):
     """Clients change extra specs through one node after the other."""
 

@@ -22,12 +22,12 @@ import pathlib
 
 import fixtures
 
-from nova_meta.storm import client
-from nova_meta.storm import history
-from nova_meta.storm import target
+from nova_meta.race import client
+from nova_meta.race import history
 from nova_meta.tests.functional import base
 from nova_meta.tests.functional import losing
 from nova_meta.tests.functional import mutants
+from nova_meta_lab import target
 
 BEFORE = {'k': 'old', 'other': 'kept'}
 

@@ -18,11 +18,11 @@ import time
 
 import sqlalchemy as sa
 
-from nova_meta.storm import host
-from nova_meta.storm import load
-from nova_meta.storm import target
-from nova_meta.storm import workload
+from nova_meta.race import workload
 from nova_meta.tests.functional import base
+from nova_meta_lab import host
+from nova_meta_lab import load
+from nova_meta_lab import target
 
 SYSTEM_METADATA = sa.table('instance_system_metadata', *map(sa.column, (
     'id', 'key', 'value', 'instance_uuid', 'deleted')))

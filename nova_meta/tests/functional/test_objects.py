@@ -45,10 +45,10 @@ import webob
 from nova_meta.db import api as db_api
 from nova_meta import exception
 from nova_meta.objects import instance
-from nova_meta.storm import client as client_api
-from nova_meta.storm import host
+from nova_meta.race import client as client_api
 from nova_meta.tests.functional import base
 from nova_meta.tests.functional import losing
+from nova_meta_lab import host
 
 MOST_RUNS = 5
 ROWS = sa.table('instance_system_metadata', *map(sa.column, (
@@ -559,7 +559,7 @@ class SaveTests:
                     (found.display_name, found.metadata,
                      found.system_metadata),
                     [('new', {'m': '1'}, {'s': '1'}),
-                     ('storm', {}, {})][:1 if saved else 2], what)
+                     ('lab', {}, {})][:1 if saved else 2], what)
                 step += 1
             self.assertGreater(step, 8)
 
@@ -671,7 +671,7 @@ class SaveTests:
                          self.system_metadata())
 
 
-class SaverStormTests:
+class SaverWorkloadTests:
     """Many services that save a server, and clients that change its metadata.
 
     Each writes a key of its own, again and again. Whoever was told that a
@@ -682,7 +682,7 @@ class SaverStormTests:
     CLIENTS = 4
     VALUES = [str(number) for number in range(4)]
 
-    def storm(self, app_factory):
+    def race(self, app_factory):
         """Count what is lost.
 
         :returns: a tuple: how much system_metadata, how much metadata, and
@@ -720,31 +720,31 @@ class SaverStormTests:
         return *(len(told.items() - found) for told, found in zip(
             kept, (self.system_metadata(), self.rows()))), errors
 
-    def test_storm(self):
-        self.assertEqual((0, 0, []), self.storm(host.NOVA_META))
+    def test_race(self):
+        self.assertEqual((0, 0, []), self.race(host.NOVA_META))
         self.assertEqual(
             [(f'saver_{number}', self.VALUES[-1])
              for number in sorted(map(str, range(self.SAVERS)))],
             self.system_metadata())
 
-    def test_storm_loses_on_stock(self):
+    def test_stock_loses_a_race(self):
         self.register(upstream.Instance)
-        lost, _metadata, _errors = self.storm(host.STOCK)
+        lost, _metadata, _errors = self.race(host.STOCK)
         self.assertGreater(lost, 0)
 
 
 class ObjectsSQLiteTestCase(LossTests, StockLossTests, MixedTests, SaveTests,
-                            SaverStormTests, ObjectTestCase):
+                            SaverWorkloadTests, ObjectTestCase):
     database = base.SQLITE
 
 
 class ObjectsMariaDBTestCase(LossTests, StockLossTests, MixedTests, SaveTests,
-                             ParallelPasswordTests, SaverStormTests,
+                             ParallelPasswordTests, SaverWorkloadTests,
                              ObjectTestCase):
     database = base.MARIADB
 
 
 class ObjectsPostgreSQLTestCase(LossTests, StockLossTests, MixedTests,
                                 SaveTests, ParallelPasswordTests,
-                                SaverStormTests, ObjectTestCase):
+                                SaverWorkloadTests, ObjectTestCase):
     database = base.POSTGRESQL

@@ -20,9 +20,9 @@ import urllib.parse
 from nova import objects
 import sqlalchemy as sa
 
-from nova_meta.storm import client
-from nova_meta.storm import host
+from nova_meta.race import client
 from nova_meta.tests.functional import base
+from nova_meta_lab import host
 
 QUOTA = 5
 

@@ -21,14 +21,14 @@ import os
 import sqlalchemy as sa
 from testtools import content
 
-from nova_meta.storm import client
-from nova_meta.storm import history
-from nova_meta.storm import host
-from nova_meta.storm import judge
-from nova_meta.storm import target
-from nova_meta.storm import workload
+from nova_meta.race import client
+from nova_meta.race import history
+from nova_meta.race import judge
+from nova_meta.race import workload
 from nova_meta.tests.functional import base
 from nova_meta.tests.functional import services
+from nova_meta_lab import host
+from nova_meta_lab import target
 
 ROUNDS = int(os.environ.get('NOVA_META_TEST_ROUNDS', 1))
 WRITERS = 4

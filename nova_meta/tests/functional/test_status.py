@@ -19,8 +19,8 @@ import sys
 
 import sqlalchemy as sa
 
-from nova_meta.storm import host
 from nova_meta.tests.functional import base
+from nova_meta_lab import host
 
 
 class StatusTests:

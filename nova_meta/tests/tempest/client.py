@@ -19,9 +19,9 @@ import threading
 
 from tempest import config
 
-from nova_meta.storm import client
-from nova_meta.storm import judge
-from nova_meta.storm import workload
+from nova_meta.race import client
+from nova_meta.race import judge
+from nova_meta.race import workload
 
 CONF = config.CONF
 
@@ -104,7 +104,7 @@ class Concurrent:
     def play(self, one):
         """Play a workload; nothing must be wrong in the end.
 
-        :param one: a :class:`nova_meta.storm.workload.Workload`
+        :param one: a :class:`nova_meta.race.workload.Workload`
         """
         player = workload.Player(ThroughAPI(self.make, self.quota))
         result = sum((player.play(one, CONF.nova_meta.clients)

@@ -22,7 +22,7 @@ import requests
 from requests_mock.contrib import fixture
 import testtools
 
-from nova_meta.storm import cloud
+from nova_meta.race import cloud
 
 URL = 'http://cloud.example.org'
 SERVICES = {'compute': f'{URL}/compute/v2.1', 'image': f'{URL}/image/v2/',

@@ -17,8 +17,8 @@ import random
 
 import testtools
 
-from nova_meta.storm import history
-from nova_meta.storm.history import Operation
+from nova_meta.race import history
+from nova_meta.race.history import Operation
 
 
 def op(call, key=None, pairs=None, status=200, answer=None, begun=0, ended=1):

@@ -16,9 +16,9 @@ import collections
 
 import testtools
 
-from nova_meta.storm import history
-from nova_meta.storm.history import Operation
-from nova_meta.storm import judge
+from nova_meta.race import history
+from nova_meta.race.history import Operation
+from nova_meta.race import judge
 
 
 def op(call, key=None, pairs=None, status=200):

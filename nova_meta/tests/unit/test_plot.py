@@ -19,9 +19,9 @@ from xml.etree import ElementTree
 import fixtures
 import testtools
 
-from nova_meta.storm import history
-from nova_meta.storm import judge
-from nova_meta.storm import plot
+from nova_meta.race import history
+from nova_meta.race import judge
+from nova_meta.race import plot
 
 SVG = '{http://www.w3.org/2000/svg}'
 

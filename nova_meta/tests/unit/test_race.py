@@ -23,8 +23,8 @@ from rich import console
 import testtools
 
 from nova_meta.cmd import race
-from nova_meta.storm import cloud
-from nova_meta.storm import judge
+from nova_meta.race import cloud
+from nova_meta.race import judge
 
 
 class RaceTestCase(testtools.TestCase):

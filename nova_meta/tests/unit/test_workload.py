@@ -16,7 +16,7 @@ import concurrent.futures
 
 import testtools
 
-from nova_meta.storm import workload
+from nova_meta.race import workload
 
 
 class Subject:

@@ -13,8 +13,7 @@
 from tempest.api.compute import base
 from tempest.lib import decorators
 
-from nova_meta.storm import target
-from nova_meta.storm import workload
+from nova_meta.race import workload
 from nova_meta.tests.tempest import client
 
 
@@ -42,17 +41,17 @@ class AtomicExtraSpecsTest(FlavorExtraSpecsTest):
     @decorators.idempotent_id('d29c4857-9d78-4c6a-a8a3-7a45fdce6015')
     def test_updates(self):
         """Test that no update of a spec is reverted"""
-        self.play(workload.named('count', target.EXTRA_SPECS))
+        self.play(workload.named('count', workload.EXTRA_SPECS))
 
     @decorators.idempotent_id('cbc36f89-173d-4adc-b593-f5f51340cfce')
     def test_deletes_and_creates(self):
         """Test that no deleted spec comes back, and no new one is lost"""
-        self.play(workload.named('delete and merge', target.EXTRA_SPECS))
+        self.play(workload.named('delete and merge', workload.EXTRA_SPECS))
 
     @decorators.idempotent_id('3dca9168-f77c-42a6-82c9-214887199ace')
     def test_set_one_spec(self):
         """Test that all may set one new spec, and one of them has"""
-        self.play(workload.named('same key', target.EXTRA_SPECS))
+        self.play(workload.named('same key', workload.EXTRA_SPECS))
 
 
 class ExtraSpecsConditionsTest(FlavorExtraSpecsTest):

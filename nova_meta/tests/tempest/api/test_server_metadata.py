@@ -14,7 +14,7 @@ from tempest.api.compute import base
 from tempest import config
 from tempest.lib import decorators
 
-from nova_meta.storm import workload
+from nova_meta.race import workload
 from nova_meta.tests.tempest import client
 
 CONF = config.CONF

@@ -12,7 +12,7 @@
 
 """Run a command with real database servers of its own.
 
-``python -m nova_meta.storm.servers [mariadb] [postgresql] -- COMMAND...``
+``python -m nova_meta_lab.servers [mariadb] [postgresql] -- COMMAND...``
 
 The servers are those of Debian's packages, started on data directories, ports
 and sockets of their own, which are gone afterwards. The command finds their

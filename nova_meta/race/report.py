@@ -18,7 +18,7 @@ import sys
 from rich import progress
 from rich import table
 
-from nova_meta.storm import judge
+from nova_meta.race import judge
 
 MEASURES = (
     ('acknowledged updates', lambda total: str(total.acknowledged)),

@@ -17,7 +17,7 @@ import json
 import time
 import urllib.parse
 
-from nova_meta.storm import history
+from nova_meta.race import history
 
 USER, PROJECT = 'a' * 32, 'b' * 32
 # What the servers of a private Nova are made of.
@@ -71,7 +71,7 @@ class Client:
     def _do(self, call, method, key=None, pairs=None):
         """Send a request.
 
-        :returns: a :class:`nova_meta.storm.history.Operation`
+        :returns: a :class:`nova_meta.race.history.Operation`
         """
         path, body = self._path, None
         if key is not None:

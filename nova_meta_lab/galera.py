@@ -21,7 +21,7 @@ import time
 
 import pymysql
 
-from nova_meta.storm import servers
+from nova_meta_lab import servers
 
 # Seconds that a state transfer, or the rest of the cluster, may take.
 PATIENCE = 90
@@ -190,7 +190,7 @@ class Cluster(contextlib.ExitStack):
 
     @property
     def url(self):
-        """What :class:`nova_meta.storm.host.Host` takes for a database."""
+        """What :class:`nova_meta_lab.host.Host` takes for a database."""
         return ' '.join(node.url for node in self.nodes)
 
     @contextlib.contextmanager

@@ -10,10 +10,10 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Many clients at one real Nova, and the judgement of what they are told.
+"""What the demonstration, the tests and the benchmark need; not installed.
 
-``servers`` starts database servers, ``host`` makes a private Nova, ``client``
-talks to it, ``workload`` says what the clients do, ``judge`` counts what went
-wrong, ``history`` is the pure part of that, ``report`` prints it, ``plot``
-draws it. ``cloud`` has them talk to a server of a live cloud instead.
+``servers`` starts database servers, ``galera`` a cluster, ``host`` makes a
+private Nova in them, with ``seed``. ``target`` is what clients write there,
+``load`` has clients that write until they are told to stop. ``demo`` and
+``bench`` are programs, ``statements`` a part of the latter.
 """

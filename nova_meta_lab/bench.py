@@ -34,10 +34,10 @@ from rich import console
 from rich import table
 import sqlalchemy as sa
 
-from nova_meta.storm import host as storm_host
-from nova_meta.storm import target as targets
+from nova_meta_lab import host as private
+from nova_meta_lab import target as targets
 
-CONTESTANTS = {'stock': storm_host.STOCK, 'nova-meta': storm_host.NOVA_META}
+CONTESTANTS = {'stock': private.STOCK, 'nova-meta': private.NOVA_META}
 DRIVER = 'driver'
 
 # Keys that the map grows to in the contended runs.
@@ -61,8 +61,8 @@ CALLS = {
 class Bench:
     """Two Novas and the means to measure them.
 
-    :param hosts: {contestant: :class:`nova_meta.storm.host.Host`}
-    :param key: which of :data:`nova_meta.storm.target.TARGETS` is written
+    :param hosts: {contestant: :class:`nova_meta_lab.host.Host`}
+    :param key: which of :data:`nova_meta_lab.target.TARGETS` is written
     """
 
     def __init__(self, hosts, key, out):
@@ -110,7 +110,7 @@ class Bench:
                 for n in range(turn * requests, (turn + 1) * requests):
                     done = send(one, n)
                     if not done.acknowledged:
-                        raise storm_host.HostError(f'{name}: {done}')
+                        raise private.HostError(f'{name}: {done}')
                     seen[name].append(1000 * (done.ended - done.begun))
             medians[call] = {name: round(statistics.median(values), 2)
                              for name, values in seen.items()}
@@ -174,7 +174,7 @@ class Bench:
         found = {}
         for name, host in self.hosts.items():
             counted = json.loads(subprocess.run(
-                [sys.executable, '-m', 'nova_meta.storm.statements'],
+                [sys.executable, '-m', 'nova_meta_lab.statements'],
                 input=json.dumps({
                     'target': self.key,
                     'name': host.names(self.target)[-1],
@@ -210,7 +210,7 @@ def main(argv=None):
     options = parse(argv)
     out = console.Console()
     with contextlib.ExitStack() as stack:
-        hosts = {name: stack.enter_context(storm_host.Host(
+        hosts = {name: stack.enter_context(private.Host(
             options.database, SERVERS, OPTIONS)) for name in CONTESTANTS}
         for name, host in hosts.items():
             host.serve(CONTESTANTS[name], options.processes)

@@ -12,25 +12,25 @@
 
 """Many HTTP clients at one server, on every database.
 
-Everything that they are told is held against what is in the database. The
-same storms have to show what is wrong with stock Nova, or they prove nothing.
+Everything that they are told is held against what is in the database. The same
+workloads have to show what is wrong with stock Nova, or they prove nothing.
 """
 
 import os
 
-from nova_meta.storm import host
-from nova_meta.storm import judge
-from nova_meta.storm import target as targets
-from nova_meta.storm import workload
+from nova_meta.race import judge
+from nova_meta.race import workload
 from nova_meta.tests.functional import base
+from nova_meta_lab import host
+from nova_meta_lab import target as targets
 
 ROUNDS = int(os.environ.get('NOVA_META_TEST_ROUNDS', 1))
 # Stock loses in the first round, nearly always.
 MOST_ROUNDS = 5
 
 
-class Storms:
-    """What a test case needs to play storms."""
+class Play:
+    """What a test case needs to play workloads."""
 
     target = targets.METADATA
 
@@ -39,7 +39,7 @@ class Storms:
         """The ID of the server or flavor that the clients write to."""
         return self.server
 
-    def play(self, one, writers, rounds, room=targets.QUOTA):
+    def play(self, one, writers, rounds, room=workload.QUOTA):
         """Play a workload.
 
         :param room: how many items the clients may write together
@@ -55,7 +55,7 @@ class Storms:
                          f'{what}: {result.statuses}\n{self.host.log()}')
 
 
-class StormTests(Storms):
+class WorkloadTests(Play):
 
     workloads = workload.WORKLOADS
     writers, many_writers = 16, 64
@@ -64,20 +64,20 @@ class StormTests(Storms):
                     ('delete and merge', 'resurrected deletes'),
                     ('delete same key', 'double deletes')]
 
-    def test_storm(self):
+    def test_workloads(self):
         self.serve(host.NOVA_META)
         for one in self.workloads:
             result = self.play(one, self.writers, ROUNDS)
             self.assertNothingWrong(result, one.name)
             self.assertGreater(result.acknowledged, 0, one.name)
 
-    def test_storm_of_many_writers(self):
+    def test_many_writers(self):
         self.serve(host.NOVA_META)
         for one in self.workloads:
             self.assertNothingWrong(self.play(one, self.many_writers, 1),
                                     one.name)
 
-    def test_storm_on_stock(self):
+    def test_stock(self):
         self.serve(host.STOCK)
         for name, fault in self.stock_faults:
             one = workload.named(name, self.target)
@@ -90,17 +90,17 @@ class StormTests(Storms):
                 self.fail(f'stock Nova shows no {fault}')
 
 
-class StormSQLiteTestCase(StormTests, base.DatabaseTestCase):
+class WorkloadsSQLiteTestCase(WorkloadTests, base.DatabaseTestCase):
     database = base.SQLITE
 
 
-class StormMariaDBTestCase(StormTests, base.DatabaseTestCase):
+class WorkloadsMariaDBTestCase(WorkloadTests, base.DatabaseTestCase):
     database = base.MARIADB
 
 
-class StormMariaDBSnapshotTestCase(StormTests, base.DatabaseTestCase):
+class WorkloadsMariaDBSnapshotTestCase(WorkloadTests, base.DatabaseTestCase):
     database = base.MARIADB_SNAPSHOT
 
 
-class StormPostgreSQLTestCase(StormTests, base.DatabaseTestCase):
+class WorkloadsPostgreSQLTestCase(WorkloadTests, base.DatabaseTestCase):
     database = base.POSTGRESQL

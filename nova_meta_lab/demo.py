@@ -19,14 +19,14 @@ import sys
 
 from rich import console
 
-from nova_meta.storm import host as storm_host
-from nova_meta.storm import judge
-from nova_meta.storm import report
-from nova_meta.storm import target as targets
-from nova_meta.storm import workload
+from nova_meta.race import judge
+from nova_meta.race import report
+from nova_meta.race import workload
+from nova_meta_lab import host as private
+from nova_meta_lab import target as targets
 
-CONTESTANTS = {'stock Nova': storm_host.STOCK,
-               'nova-meta': storm_host.NOVA_META}
+CONTESTANTS = {'stock Nova': private.STOCK,
+               'nova-meta': private.NOVA_META}
 
 DESCRIPTION = """\
 Make a private Nova: databases by Nova's own migrations, an ACTIVE server,
@@ -62,7 +62,7 @@ def parse(argv):
     parser.add_argument(
         '--workload', action='append', metavar='NAME',
         choices=sorted({one.name for target in targets.TARGETS.values()
-                        for one in workload.of(target)}),
+                        for one in target.workloads}),
         help='only this one, may be repeated: %(choices)s; those that replace '
              'a map or fill a quota are of metadata, "count" is of '
              'extra-specs')
@@ -87,7 +87,7 @@ def main(argv=None):
     out = console.Console(stderr=options.json == '-')
     try:
         results = run(options, out)
-    except storm_host.HostError as exc:
+    except private.HostError as exc:
         out.print(str(exc), style='red', markup=False)
         return 2
     except KeyboardInterrupt:
@@ -118,14 +118,14 @@ def run(options, out):
     :returns: {contestant: {workload: :class:`judge.Result`}}
     """
     target = targets.TARGETS[options.target]
-    workloads = [one for one in workload.of(target)
+    workloads = [one for one in target.workloads
                  if not options.workload or one.name in options.workload]
     version = importlib.metadata.version('nova')
     results = {}
     with report.bars(out) as shown:
         making = shown.add_task(f'Nova {version}: database, migrations, '
                                 'a server', total=None)
-        with storm_host.Host(options.database) as host:
+        with private.Host(options.database) as host:
             shown.update(making, total=1, completed=1)
             for name, app_factory in CONTESTANTS.items():
                 task = shown.add_task(f'{name}: starting nova-api',

@@ -17,14 +17,16 @@ import math
 
 import sqlalchemy as sa
 
-from nova_meta.storm import client
+from nova_meta.race import client
+from nova_meta.race import workload
 
 
 @dataclasses.dataclass(frozen=True)
 class Target:
     """A kind of map.
 
-    :param client: a class of :mod:`nova_meta.storm.client`
+    :param client: a class of :mod:`nova_meta.race.client`
+    :param workloads: of :mod:`nova_meta.race.workload`
     :param database: where it is: "api" or "cell1"
     :param table: its rows; the column ``owner`` says whose they are
     :param live: what else distinguishes live rows
@@ -33,6 +35,7 @@ class Target:
     """
 
     client: type
+    workloads: list
     database: str
     table: sa.TableClause
     owner: str
@@ -94,7 +97,7 @@ class Target:
 
 
 METADATA = Target(
-    client.MetadataClient, 'cell1',
+    client.MetadataClient, workload.WORKLOADS, 'cell1',
     sa.table('instance_metadata', *map(sa.column, (
         'id', 'key', 'value', 'instance_uuid', 'deleted'))),
     'instance_uuid', {'deleted': 0},
@@ -102,21 +105,18 @@ METADATA = Target(
              sa.column('updated_at', sa.DateTime)), 'uuid', 'uuid')
 
 EXTRA_SPECS = Target(
-    client.ExtraSpecsClient, 'api',
+    client.ExtraSpecsClient, workload.EXTRA_SPECS, 'api',
     sa.table('flavor_extra_specs', *map(sa.column, (
         'id', 'key', 'value', 'flavor_id'))),
     'flavor_id', {},
     sa.table('flavors', sa.column('id'), sa.column('flavorid'),
              sa.column('updated_at', sa.DateTime)), 'flavorid', 'id')
 
-# Nova's default for [quota]metadata_items; workloads stay within it.
-QUOTA = 128
-
 
 class InDatabase:
     """One map of a private Nova, read and prepared in its database.
 
-    :param host: a :class:`nova_meta.storm.host.Host` that serves
+    :param host: a :class:`nova_meta_lab.host.Host` that serves
     :param name: the ID of the server or the flavor
     :param target: which kind of map
     """
@@ -126,7 +126,7 @@ class InDatabase:
         self._database = host.engines[target.database][0]
         self._name = name
         self._target = target
-        self.quota = QUOTA if target is METADATA else math.inf
+        self.quota = workload.QUOTA if target is METADATA else math.inf
 
     def client(self, number):
         """Return a client; they share out the nova-apis."""

@@ -26,9 +26,9 @@ import threading
 import time
 
 from nova_meta import etag
-from nova_meta.storm import client
-from nova_meta.storm import history
-from nova_meta.storm import judge
+from nova_meta.race import client
+from nova_meta.race import history
+from nova_meta.race import judge
 
 # How many keys of a client there are at a time.
 KEPT = 4
@@ -41,7 +41,7 @@ PAUSE = 0.2
 class Load:
     """Clients at work, as long as the context lasts.
 
-    :param host: a :class:`nova_meta.storm.host.Host` that serves
+    :param host: a :class:`nova_meta_lab.host.Host` that serves
     :param server: the UUID of the server whose metadata they change
     :param writers: how many of them write
     :param observers: how many observe

@@ -16,7 +16,7 @@ import math
 from typing import NamedTuple
 from xml.etree import ElementTree
 
-from nova_meta.storm import judge
+from nova_meta.race import judge
 
 # What becomes of a request, its colours inside and around, how it is called.
 KINDS = {

@@ -24,9 +24,10 @@ import time
 from typing import Callable
 from typing import NamedTuple
 
-from nova_meta.storm import judge
-from nova_meta.storm import target as targets
+from nova_meta.race import judge
 
+# Nova's default for [quota]metadata_items; workloads stay within it.
+QUOTA = 128
 # As many threads, each of which has a connection.
 MOST_WRITERS = 1000
 # More would make the search through all orders long.
@@ -168,27 +169,22 @@ WITHOUT_READS = [one for one in WORKLOADS if one.name != 'mixed'] + [
              MIXED_WRITERS, whole=True)]
 
 
-def of(target):
-    """Return the workloads for a kind of map."""
-    return WORKLOADS if target is targets.METADATA else EXTRA_SPECS
-
-
-def named(name, target=targets.METADATA):
+def named(name, workloads=WORKLOADS):
     """Return the workload of that name."""
-    return next(one for one in of(target) if one.name == name)
+    return next(one for one in workloads if one.name == name)
 
 
 class Player:
     """Plays rounds on one map.
 
     :param subject: has the map, such as a
-        :class:`nova_meta.storm.target.InDatabase`
+        :class:`nova_meta.race.cloud.Metadata`
     :param room: how many items the clients may write together, if the quota
         of the map allows
     :param seed: makes the random choices repeatable
     """
 
-    def __init__(self, subject, room=targets.QUOTA, seed=0):
+    def __init__(self, subject, room=QUOTA, seed=0):
         self._subject = subject
         self._room = min(subject.quota, room)
         self._random = random.Random(seed)

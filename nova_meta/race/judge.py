@@ -17,7 +17,7 @@ import dataclasses
 import math
 from typing import NamedTuple
 
-from nova_meta.storm import history
+from nova_meta.race import history
 
 UNDECIDED = 'undecided rounds'
 

@@ -34,9 +34,9 @@ import uuid
 
 import sqlalchemy as sa
 
-from nova_meta.storm import client
-from nova_meta.storm import servers
-from nova_meta.storm import target as targets
+from nova_meta.race import client
+from nova_meta_lab import servers
+from nova_meta_lab import target as targets
 
 SECTION, OPTION = 'app:osapi_compute_app_v21', 'paste.app_factory'
 STOCK = 'nova.api.openstack.compute:APIRouterV21.factory'
@@ -128,7 +128,7 @@ class Host(contextlib.ExitStack):
     def names(self, target):
         """Return the IDs of the servers, or flavors, that there are.
 
-        :param target: a :class:`nova_meta.storm.target.Target`
+        :param target: a :class:`nova_meta_lab.target.Target`
         """
         return (self.servers if target is targets.METADATA
                 else [client.FLAVOR])
@@ -157,7 +157,7 @@ class Host(contextlib.ExitStack):
         sections = {
             # A host of its own: nova-apis that start at once would meet in the
             # row of their service, and upstream does not try again.
-            'DEFAULT': {'transport_url': 'fake://', 'host': f'storm-{number}',
+            'DEFAULT': {'transport_url': 'fake://', 'host': f'lab-{number}',
                         'log_file': path / 'nova.log',
                         'state_path': self.path},
             'api': {'auth_strategy': 'keystone'},
@@ -174,11 +174,12 @@ class Host(contextlib.ExitStack):
 
     def _run_seed(self):
         done = subprocess.run(
-            [sys.executable, '-m', 'nova_meta.storm.seed',
+            [sys.executable, '-m', 'nova_meta_lab.seed',
              '--config-file', self._directory(0) / 'nova.conf',
              '--cell0', self.url('cell0'), '--cell1', self._mapped(),
              '--servers', str(self._count)],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            env=_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            text=True)
         if done.returncode:
             raise HostError(f'Nova cannot be set up:\n{done.stderr}')
         return done.stdout
@@ -227,7 +228,7 @@ class Host(contextlib.ExitStack):
 
     def environment(self, number=0):
         """Return what nova-api, the first or another one, finds there."""
-        return {**os.environ,
+        return {**_environment(),
                 'OS_NOVA_CONFIG_DIR': str(self._directory(number)),
                 # The default since Nova 34. Before, eventlet patches what
                 # uWSGI's threads need.
@@ -256,6 +257,13 @@ class Host(contextlib.ExitStack):
         return '\n'.join(
             line for log in sorted(self.path.glob('nova-api-*/*.log'))
             for line in log.read_text().splitlines()[-lines:])
+
+
+def _environment():
+    """Return the environment, with this source tree on the path of Python."""
+    path = os.environ.get('PYTHONPATH')
+    return {**os.environ, 'PYTHONPATH': os.pathsep.join(
+        [str(pathlib.Path(__file__).parents[1])] + ([path] if path else []))}
 
 
 def write_api_paste(path, app_factory):

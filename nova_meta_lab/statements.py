@@ -14,7 +14,7 @@
 
 Loads nova-api into its own process, so OS_NOVA_CONFIG_DIR has to be set and
 there are no arguments. Standard input has JSON: {"target": which of
-nova_meta.storm.target.TARGETS, "name": whose map, "database": URL of the
+nova_meta_lab.target.TARGETS, "name": whose map, "database": URL of the
 database that it is in}. Prints JSON: {call: {"statements": of both databases,
 "commits": of those that wrote}}.
 """
@@ -27,7 +27,7 @@ import sqlalchemy as sa
 from sqlalchemy import event
 import webob
 
-from nova_meta.storm import target as targets
+from nova_meta_lab import target as targets
 
 TEN = {f'key {n}': 'old' for n in range(10)}
 

@@ -32,7 +32,7 @@ from oslo_config import cfg
 from oslo_utils import timeutils
 from oslo_utils import uuidutils
 
-from nova_meta.storm import client
+from nova_meta.race import client
 
 CONF = cfg.CONF
 CONF.register_cli_opts([
@@ -89,7 +89,7 @@ def make_servers(context, cell, count):
             objects.Instance(
                 cell_context, uuid=uuid, user_id=client.USER,
                 project_id=client.PROJECT,
-                display_name='storm', hostname='storm', host='storm',
+                display_name='lab', hostname='lab', host='lab',
                 vm_state=vm_states.ACTIVE, power_state=power_state.RUNNING,
                 launched_at=timeutils.utcnow(), flavor=flavor,
                 instance_type_id=flavor.id, memory_mb=512, vcpus=1, root_gb=1,

@@ -25,7 +25,7 @@ from typing import NamedTuple
 from keystoneauth1 import exceptions as keystone_exceptions
 from openstack import exceptions
 
-from nova_meta.storm import client
+from nova_meta.race import client
 
 PREFIX = 'nova-meta-race-'
 
