@@ -26,17 +26,17 @@ OPTS = [
         default=30,
         min=0,
         help="""
-How often a metadata change is tried again after a database conflict.
+The maximum number of retries of a metadata change after database conflicts.
 
-A change that loses against another one (a deadlock, a lock wait timeout, a
-certification failure on Galera) is rolled back and starts again from fresh
-reads, after a short random pause. When the tries are used up the client gets
-409 and nothing has been changed.
+A change that meets a conflict (a deadlock, a lock wait timeout, a
+certification failure on Galera) is rolled back. After a short random pause it
+starts again from fresh reads. When the retries are used up, the client gets
+409, and nothing was changed.
 
 On a single database server conflicts are rare. On a Galera cluster that is
-written through several nodes they are not, and the default is made for that: a
-change that meets one conflict after the other uses it up in about the time
-that ``retry_timeout`` allows. 0 turns retries off.
+written to through several nodes they are not. The default is made for that:
+if a change meets one conflict after the other, ``retry_timeout`` ends the
+retries first. 0 turns retries off.
 
 Related options:
 
@@ -47,29 +47,29 @@ Related options:
         default=30.0,
         min=0,
         help="""
-How long, in seconds, a metadata change may go on being tried again.
+The time, in seconds, after which a metadata change is not retried any more.
 
 No new try begins after this time, whatever ``max_retries`` says. A try that
-has begun may still wait for a lock as long as the database allows, so the
-longest that a request can take is this plus the lock wait time-out of the
-database:
+has begun may still wait for a lock as long as the database allows. So a
+request can take at most this time plus the lock wait timeout of the database:
 
 * MariaDB and MySQL: ``innodb_lock_wait_timeout``, 50 seconds by default. With
   both defaults a request can take 80 seconds.
 * PostgreSQL: ``lock_timeout``, which by default is not limited.
 * SQLite: ``timeout`` of the connection, 5 seconds by default.
 
-To wait less, at no cost for a request, put it into the database URL of the
-cell and of the API database, such as
+To wait less, set a shorter lock wait timeout in the database URLs of the cell
+and of the API database. That costs a request nothing. For example
 ``?init_command=SET%20SESSION%20innodb_lock_wait_timeout%3D20`` with PyMySQL or
-``?options=-c%20lock_timeout%3D20000`` with psycopg2. It holds for all that
-nova-api does there. A server that does not answer at all is waited for as long
-as the driver does (``read_timeout`` of PyMySQL). A request that finds out that
-it needs more of the quota than expected begins again, with as much time.
+``?options=-c%20lock_timeout%3D20000`` with psycopg2. It applies to everything
+that nova-api does in that database. If a database server does not answer at
+all, the driver decides how long to wait (``read_timeout`` of PyMySQL). A
+request that needs more of the quota than expected starts again, with the full
+time.
 
-Keep the sum below the time-out of the proxy in front of nova-api, which is
-often 60 seconds, or clients get the proxy's error instead of a 409 that says
-what happened.
+Keep the sum below the timeout of the proxy in front of nova-api, which is
+often 60 seconds. Otherwise clients get the proxy's error instead of a 409 that
+says what happened.
 
 Related options:
 

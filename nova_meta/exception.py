@@ -18,8 +18,8 @@ from nova_meta.i18n import _
 
 
 class ExtraSpecKeysCollide(exception.FlavorExtraSpecUpdateCreateFailed):
-    msg_fmt = _("The database takes two extra spec keys of flavor %(id)s for "
-                "the same key, for example because they differ only in "
+    msg_fmt = _("The database does not distinguish two extra spec keys of "
+                "flavor %(id)s, for example because they differ only in "
                 "trailing spaces. Nothing was changed. Use another key, or "
                 "delete the existing one first.")
 
@@ -35,10 +35,10 @@ class MetadataUpdateConflict(exception.NovaException):
 
 
 class PreconditionFailed(exception.Forbidden):
-    # Upstream's expected_errors lets Forbidden pass; it would have to list
-    # 412 for these methods.
-    msg_fmt = _("The condition in the If-Match or If-None-Match header is "
-                "false. Nothing was changed. Get the current ETag, and decide "
+    # A Forbidden, because upstream's expected_errors lets that pass, and lists
+    # no 412 for these methods.
+    msg_fmt = _("The condition in the If-Match or If-None-Match header does "
+                "not hold. Nothing was changed. Get the current ETag and try "
                 "again.")
     code = 412
 

@@ -35,8 +35,8 @@ class APIRouter(routes.APIRouterV21):
         matchlist = self.map.matchlist
         upstream = list(matchlist)
         self._connect_replaced()
-        # The first route that matches is taken, and upstream's custom_routes
-        # come last: it would have to let a controller be replaced.
+        # The first match wins, and upstream appends custom_routes last. It has
+        # no way to replace a controller.
         matchlist[:] = matchlist[len(upstream):] + upstream
 
     def _connect_replaced(self):

@@ -12,13 +12,14 @@
 
 """Conditional requests: ETag, If-Match and If-None-Match.
 
-A controller answers with a map, or with an item of it if the route has an
-``id``. Here the headers of the request are read and those of the answer made.
-A condition on a read is decided here, a condition on a change in the
+A controller answers with a map, or with one item if the route has an ``id``.
+This module reads the headers of the request and makes those of the answer. It
+decides a condition on a read. A condition on a change is decided in the
 transaction of the change, see :mod:`nova_meta.db.transaction`.
 """
 
 import copy
+import types
 
 from nova.api.openstack import wsgi
 import webob
@@ -40,11 +41,11 @@ class Fault(wsgi.Fault):
 class Controller:
     """Mixed into a controller whose answers have entity tags.
 
-    Each request has its own copy of the controller: upstream's methods would
-    have to pass the request on to those that write.
+    Each request has its own copy of the controller, since upstream's methods
+    do not pass the request on to those that write.
 
     :ivar condition: the :class:`nova_meta.etag.Condition` of the request
-    :ivar written: the map after a change, if the answer has a part of it only
+    :ivar written: the map after a change, if the answer has a part only
     """
 
     condition = etag.UNCONDITIONAL
@@ -61,8 +62,9 @@ class Resource(wsgi.Resource):
         controller = copy.copy(self.controller)
         controller.condition = condition
         try:
-            answer = super().dispatch(getattr(controller, method.__name__),
-                                      request, action_args)
+            answer = super().dispatch(
+                types.MethodType(method.__func__, controller), request,
+                action_args)
         except exception.PreconditionFailed as error:
             raise precondition_failed(error.kwargs['etag'])
         if type(answer) is not dict:

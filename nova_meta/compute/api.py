@@ -39,8 +39,8 @@ UNLIMITED = sys.maxsize
 class _PartOf(dict):
     """Some pairs of a map, with the length of the whole map.
 
-    Upstream's quota check counts the map that it is given, and would have to
-    take the number instead: it is checked before the map is read.
+    Upstream's quota check takes a map and counts it, and does not take a
+    number. Here the number is known before the map is read.
     """
 
     def __init__(self, pairs, count):
@@ -63,7 +63,7 @@ def is_loaded(instance):
 class API(compute_api.API):
     """Upstream's compute API, with metadata merged in the database layer.
 
-    Made for the server metadata controller; the rest of it is upstream's.
+    Only the server metadata controller uses it; all else is inherited.
     """
 
     def _get_instance_from_cell(self, context, im, expected_attrs,
@@ -109,8 +109,8 @@ class API(compute_api.API):
                                  delete=False, condition=etag.UNCONDITIONAL):
         """Set metadata of an instance.
 
-        Lock, state, quota and condition are checked under the row lock, on
-        what is really written.
+        Lock, state and condition are checked under the row lock, on what is
+        really written. The quota is checked before, see nova_meta.quota.
 
         :param instance: an Instance; its metadata is brought up to date
         :param metadata: the pairs to set

@@ -10,10 +10,9 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Drop-in for functions of nova.db.main.api that write the maps of a server.
+"""Counterparts of functions of nova.db.main.api that write maps of a server.
 
-They honour the cell of the context. Each docstring tells what differs from the
-function of the same name upstream.
+They honour the cell of the context. Each docstring tells what is different.
 """
 
 import inspect
@@ -133,8 +132,8 @@ def instance_update_and_get_original(context, instance_uuid, values,
     """Update a server: its columns and its maps, in one transaction.
 
     :param values: as upstream's: the values of columns, and the states that
-        are expected. But ``metadata`` and ``system_metadata`` are no maps but
-        :class:`nova_meta.delta.Delta`.
+        are expected. But ``metadata`` and ``system_metadata`` must be
+        :class:`nova_meta.delta.Delta` objects, not dicts.
     :param columns_to_join: as upstream's
     :returns: a tuple of the server before, which has the new maps already, and
         the server after
@@ -152,8 +151,8 @@ def instance_update_and_get_original(context, instance_uuid, values,
         done = [change_map(binding, change.apply)
                 for binding, change in changes]
         # Upstream's UPDATE would set "now", and so undo the compare-and-swap.
-        # The version of the first one: the second may have gone back to where
-        # the first began.
+        # The first version is used: on Galera the second may equal the version
+        # before both.
         version = {'updated_at': each.version for each in reversed(done)
                    if each.version}
         return _instance_update_and_get_original(

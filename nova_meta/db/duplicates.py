@@ -26,11 +26,10 @@ def find(connection, binding, after, limit):
 
     :param connection: a SQLAlchemy Connection; no locks are taken
     :param binding: a :class:`nova_meta.db.swap.Binding`
-    :param after: find parents with a greater identity only; "" for the first
-        page
+    :param after: "" for the first page; for the next what this one returns
     :param limit: the size of the page, in parents
     :returns: a tuple: a dict of identities to the number of surplus rows, and
-        ``after`` of the next page, None if this is the last
+        ``after`` for the next page, None if this is the last
     """
     parent, child = binding.identity.table, binding.owner.table
     live = [child.c.deleted == 0] if binding.soft else []

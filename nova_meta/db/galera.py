@@ -32,7 +32,7 @@ CATCH_UP = {True: 'SET STATEMENT wsrep_sync_wait = 1 FOR SELECT 1',
 
 
 class Unconfirmed(Exception):
-    """The node may lag behind, and by what it knows nothing is written."""
+    """A node that may lag behind would refuse a change, or write nothing."""
 
 
 def confirmed(connection, check):

@@ -12,10 +12,9 @@
 
 """Start over after a database conflict.
 
-oslo.db does the waiting. Its default pauses grow from one second to ten. Most
-conflicts here are over sooner, so the pauses begin shorter, and all after the
-first are random. If many writers collide, longer pauses help more than more
-tries.
+oslo.db does the waiting. Its default pauses grow from one second to ten. Here
+conflicts are over sooner, so the pauses begin shorter, and are random up to
+the longest. If many writers collide, longer pauses help more than more tries.
 """
 
 import itertools

@@ -168,7 +168,7 @@ def _lock(connection, binding, identity):
         connection.execute(sa.update(binding.identity.table).where(this)
                            .values({binding.version: binding.version}))
     # The WHERE has the unique column alone: with a condition on "deleted"
-    # MySQL may use an index that is not unique, and lock gaps of it.
+    # MySQL may use an index that is not unique, and lock gaps in that.
     # key_share: on PostgreSQL, inserts that refer to this row do not wait.
     parent = connection.execute(
         sa.select(binding.version.label('version'), *binding.guards, *(

@@ -27,7 +27,6 @@ from nova_meta import conf
 from nova_meta.db import galera
 from nova_meta.db import retry
 from nova_meta.db import swap
-from nova_meta import etag
 from nova_meta import exception
 
 CONF = conf.CONF
@@ -38,7 +37,7 @@ class Unsettled(Exception):
 
 
 def change_map(writer, context, identity, what, binding, delta,
-               check=swap.refuse_nothing, condition=etag.UNCONDITIONAL):
+               check=swap.refuse_nothing, condition=None):
     """Change one map, in a transaction of its own.
 
     :param writer: the writer of an enginefacade transaction context manager
@@ -48,7 +47,7 @@ def change_map(writer, context, identity, what, binding, delta,
     :param what: names the map in the log
     :param delta: a :class:`nova_meta.delta.Delta`
     :param condition: a :class:`nova_meta.etag.Condition`, decided under the
-        row lock after the check
+        row lock after the check; None if no client gets an entity tag
     :returns: a :class:`nova_meta.db.swap.Swap`
     :raises: ParentNotFound
     :raises: PreconditionFailed if the condition is false
@@ -62,14 +61,12 @@ def change_map(writer, context, identity, what, binding, delta,
             raise exception.PreconditionFailed(etag=condition.tag(before))
 
     def ask(change, made):
-        def check_that_it_is_there(parent, before, after):
-            # Others who have seen the change may have changed the map further.
-            # An answer with what is there now would fit no order of requests.
-            if before != after or (condition.tag(after) !=
-                                   condition.tag(made.after)):
-                raise Unsettled()
-
-        there = change(binding, delta.apply, check_that_it_is_there)
+        there = change(binding, delta.apply)
+        # If it has written, this rolls back. Others who have seen the change
+        # may have changed the map further: no order explains that answer.
+        if there.version or condition is not None and (
+                condition.tag(there.after) != condition.tag(made.after)):
+            raise Unsettled()
         return made._replace(after=there.after)
 
     # A change makes its own condition false. And if a key is not there, it

@@ -12,6 +12,8 @@
 
 """The flavor, which saves the extra specs that were changed."""
 
+import dataclasses
+
 from nova.db.api import api as api_db_api
 from nova.db.api import models as api_models
 from nova import exception as nova_exception
@@ -25,7 +27,6 @@ from nova_meta.db import retry
 from nova_meta.db import swap
 from nova_meta.db import transaction
 from nova_meta import delta
-from nova_meta import etag
 from nova_meta import exception
 
 CONF = conf.CONF
@@ -55,8 +56,7 @@ class Flavor(flavor.Flavor):
 
     def save(self):
         """Save what was changed, as upstream's."""
-        # Now: when upstream's has saved other columns, it takes the present
-        # extra specs for those that were read.
+        # Upstream's save() may reset _orig_extra_specs before it uses them.
         if 'extra_specs' in self:
             self._change = delta.difference(self._orig_extra_specs,
                                             self.extra_specs)
@@ -82,8 +82,8 @@ class Flavor(flavor.Flavor):
     def change_extra_specs(self, change, condition):
         """Change extra specs in the database, and load what is there then.
 
-        What this object knows of them does not matter: it may have been read
-        from a node of a cluster that lags behind.
+        What this object has does not matter: the node of a cluster that it was
+        read from may lag behind.
 
         :param change: a :class:`nova_meta.delta.Delta`
         :param condition: a :class:`nova_meta.etag.Condition`
@@ -94,11 +94,15 @@ class Flavor(flavor.Flavor):
         :raises: FlavorNotFound, PreconditionFailed, DBConnectionError as
             :func:`nova_meta.db.transaction.change_map`
         """
-        done = self._change_extra_specs(change, condition)
+        # The schema of the API accepts numbers, too.
+        put = self.fields['extra_specs'].coerce(self, 'extra_specs',
+                                                dict(change.put))
+        done = self._change_extra_specs(
+            dataclasses.replace(change, put=put), condition)
         if done.before != done.after:
             self._send_notification(fields.NotificationAction.UPDATE)
 
-    def _change_extra_specs(self, change, condition=etag.UNCONDITIONAL):
+    def _change_extra_specs(self, change, condition=None):
         def check(row, before, after):
             for key in change.drop.difference(before):
                 raise nova_exception.FlavorExtraSpecsNotFound(

@@ -36,7 +36,7 @@ def _saves_no_map(method):
     """Decorate a remotable method of upstream's that saves no map.
 
     After the remote call upstream takes each map for the map that was read,
-    even if it was changed and not saved yet.
+    even if it has changes that are not saved.
     """
     @functools.wraps(method)
     def call(self, *args, **kwargs):
@@ -63,8 +63,8 @@ class Instance(instance.Instance):
     assigned is saved as a difference: services read it, and add their keys.
     """
 
-    # Changes that upstream's save() must not see. It would have to be two
-    # methods: one for other tables, one for columns.
+    # Changes that are hidden from upstream's save(), which has no separate
+    # method for what is in other tables.
     _withheld = frozenset()
 
     def __init__(self, *args, **kwargs):

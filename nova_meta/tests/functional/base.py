@@ -51,6 +51,31 @@ PATIENCE = 60
 # Seconds for something to happen that must not.
 GRACE = 0.3
 
+# Whether to run what takes long, and repeats on further databases what others
+# show.
+PERIODIC = bool(os.environ.get('NOVA_META_TEST_PERIODIC'))
+
+# Decorates a class of such tests.
+periodic_class = testtools.skipUnless(
+    PERIODIC, 'NOVA_META_TEST_PERIODIC is not set')
+
+
+def periodic(*databases):
+    """Decorate such a test.
+
+    :param databases: where it is always run
+    """
+    def decorate(test):
+        @functools.wraps(test)
+        def call(self):
+            if not PERIODIC and self.database not in databases:
+                self.skipTest('NOVA_META_TEST_PERIODIC is not set')
+            test(self)
+
+        return call
+
+    return decorate
+
 
 class Database:
     """A kind of database.

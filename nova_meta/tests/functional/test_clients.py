@@ -26,10 +26,10 @@ from openstack import exceptions
 from openstackclient import shell as openstack_shell
 
 from nova_meta.race import client
+from nova_meta.race import workload
 from nova_meta.tests.functional import base
 from nova_meta.tests.functional import services
 from nova_meta_lab import host
-from nova_meta_lab import target
 
 LONG = 'x' * 256
 MANY = [f'{n}=x' for n in range(workload.QUOTA + 1)]

@@ -32,11 +32,11 @@ from nova_meta.cmd import race
 from nova_meta.race import cloud
 from nova_meta.race import judge
 from nova_meta.race import plot
+from nova_meta.race import workload
 from nova_meta.tests.functional import base
 from nova_meta.tests.functional import mutants
 from nova_meta.tests.functional import services
 from nova_meta_lab import host
-from nova_meta_lab import target
 
 # Stock loses in the first round, nearly always.
 MOST_RUNS = 5

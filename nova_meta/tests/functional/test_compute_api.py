@@ -12,6 +12,7 @@
 
 """Rules that are judged on the row as locked, quota and notifications."""
 
+import copy
 from unittest import mock
 
 from nova.compute import vm_states
@@ -25,6 +26,7 @@ from oslo_utils import timeutils
 
 from nova_meta.compute import api
 from nova_meta.db import swap
+from nova_meta import etag
 from nova_meta import exception
 from nova_meta.tests.functional import base
 
@@ -119,6 +121,32 @@ class RulesTestCase(ComputeAPITestCase):
     def test_absent_key_of_a_locked_server(self):
         self.change_row(locked=True)
         self.assertRaises(exception.MetadataItemNotFound, self.delete, 'b')
+
+
+class ConditionTestCase(ComputeAPITestCase):
+
+    FALSE = etag.Condition.of(etag.of(), '"other"', None)
+
+    def test_is_of_one_call(self):
+        before = set(vars(self.context))
+        for refused in (
+                lambda: self.update({'b': '2'}, condition=self.FALSE),
+                lambda: self.api.delete_instance_metadata(
+                    self.context, self.server, 'a', self.FALSE)):
+            self.assertRaises(exception.PreconditionFailed, refused)
+        self.assertEqual({'a': '1'}, self.metadata())
+        # The same context again, a copy of it, and the one of an admin.
+        self.update({'b': '2'})
+        self.update({'c': '3'}, context=copy.copy(self.context))
+        self.update({'d': '4'}, context=self.context.elevated())
+        self.delete('a')
+        self.assertEqual({'b': '2', 'c': '3', 'd': '4'}, self.metadata())
+        self.assertEqual(before, set(vars(self.context)))
+
+    def test_is_decided_after_lock_and_state(self):
+        self.change_row(locked=True)
+        self.assertRaises(nova_exception.InstanceIsLocked, self.update,
+                          {'b': '2'}, condition=self.FALSE)
 
 
 class QuotaTestCase(ComputeAPITestCase):

@@ -114,6 +114,7 @@ class ConditionTests:
                 return
         self.fail('the fault is not seen')
 
+    @base.periodic(base.MARIADB)
     def test_counter(self):
         self.serve(host.NOVA_META)
         self.client().replace({'counter': '0'})
@@ -178,6 +179,7 @@ class ConditionsMariaDBTestCase(ConditionTests, base.DatabaseTestCase):
     database = base.MARIADB
 
 
+@base.periodic_class
 class ConditionsMariaDBSnapshotTestCase(ConditionTests,
                                         base.DatabaseTestCase):
     database = base.MARIADB_SNAPSHOT

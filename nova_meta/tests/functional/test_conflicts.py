@@ -230,6 +230,16 @@ class ConflictTests:
                              self.update({'a': '1'}, context=context))
         self.assertEqual(4, swaps.call_count)
 
+    def test_asking_leaves_duplicate_rows(self):
+        # The change would remove them: it is not there.
+        context = self.context()
+        self.answer_of_commit_lost(context)
+        with mock.patch('oslo_db.api.time') as time:
+            time.sleep = lambda seconds: self.add_rows(('a', '0'), ('a', '1'))
+            self.assertRaises(db_exc.DBConnectionError, self.update,
+                              {'a': '1'}, context=context)
+        self.assertEqual([('a', '1'), ('a', '0'), ('a', '1')], self.rows())
+
     def test_asking_spends_the_budget(self):
         # A conflict would say that nothing was changed.
         self.flags(max_retries=2)

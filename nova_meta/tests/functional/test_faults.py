@@ -106,6 +106,7 @@ class LostAnswersTests(Faults):
     clients = {'writers': 4, 'observers': 12}
     acknowledged = 250
 
+    @base.periodic(base.POSTGRESQL)
     def test_answers_lost(self):
         self.during_load(lambda n: None)
 

@@ -357,6 +357,20 @@ class HTTPTests(Clients):
             f'Flavor {self.flavor_id} has no extra specs with key a.',
             answer['itemNotFound']['message'])
 
+    def test_numbers(self):
+        self.serve(host.NOVA_META)
+        self.create({'a': '1', 'b': '1', 'c': '1'})
+        body = {'a': 4, 'b': 2.5, 'c': 'x', 'd': 7}
+        status, headers, answer = self.create(body)
+        self.assertEqual((200, {'extra_specs': body}), (status, answer))
+        self.assertEqual({'a': '4', 'b': '2.5', 'c': 'x', 'd': '7'},
+                         self.specs())
+        self.assertEqual(headers['ETag'], self.request('GET')[1]['ETag'])
+        flavor = self.load()
+        # Again, it changes nothing.
+        self.assertEqual(headers['ETag'], self.create(body)[1]['ETag'])
+        self.assertEqual(flavor.updated_at, self.load().updated_at)
+
     def test_conditions(self):
         self.serve(host.NOVA_META)
         seen = self.create({'a': '1'})[1]['ETag']

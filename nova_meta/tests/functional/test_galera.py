@@ -291,6 +291,7 @@ class GaleraLostTestCase(test_lost.EachStepTests, test_lost.ObservedTests,
     processes = 1
 
 
+@base.periodic_class
 class GaleraSaverTestCase(test_objects.SaverWorkloadTests,
                           test_objects.ObjectTestCase, GaleraTestCase):
     """Services save a server through one node after the other."""
@@ -303,6 +304,7 @@ class GaleraSaverTestCase(test_objects.SaverWorkloadTests,
         return super().context(*args, **{'node': next(self._nodes), **kwargs})
 
 
+@base.periodic_class
 class GaleraFlavorTestCase(test_flavors.WorkloadTests,
                            test_flavors.FlavorTestCase, GaleraTestCase):
     """Clients change extra specs through one node after the other."""
@@ -319,6 +321,7 @@ class GaleraFlavorTestCase(test_flavors.WorkloadTests,
                 connection.execute(sa.text('SELECT 1'))
 
 
+@base.periodic_class
 class GaleraFaultTestCase(test_faults.Faults, GaleraTestCase):
     """Nodes that come to harm while clients are at work."""
 

@@ -89,6 +89,7 @@ class DuplicatesTests:
         self.assertNotEqual(version, self.version())
         self.assertClean()
 
+    @base.periodic(base.MARIADB)
     def test_max_count(self):
         servers = [next(self.unused) for _ in range(3)]
         for server in servers:
@@ -130,6 +131,7 @@ class StockDuplicatesTests:
                 return self.server
         self.fail('stock Nova makes no duplicates')
 
+    @base.periodic(base.MARIADB)
     def test_duplicates_of_stock(self):
         self.serve(host.STOCK)
         servers = [self.make_duplicates() for _ in range(2)]

@@ -720,6 +720,7 @@ class SaverWorkloadTests:
         return *(len(told.items() - found) for told, found in zip(
             kept, (self.system_metadata(), self.rows()))), errors
 
+    @base.periodic(base.MARIADB)
     def test_race(self):
         self.assertEqual((0, 0, []), self.race(host.NOVA_META))
         self.assertEqual(
@@ -727,6 +728,7 @@ class SaverWorkloadTests:
              for number in sorted(map(str, range(self.SAVERS)))],
             self.system_metadata())
 
+    @base.periodic(base.MARIADB)
     def test_stock_loses_a_race(self):
         self.register(upstream.Instance)
         lost, _metadata, _errors = self.race(host.STOCK)

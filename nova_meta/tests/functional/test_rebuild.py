@@ -139,6 +139,7 @@ class RebuildTests:
         self.fail('the fault is not seen')
 
 
+@base.periodic_class
 class RebuildSQLiteTestCase(RebuildTests, base.DatabaseTestCase):
     database = base.SQLITE
 
@@ -147,5 +148,6 @@ class RebuildMariaDBTestCase(RebuildTests, base.DatabaseTestCase):
     database = base.MARIADB
 
 
+@base.periodic_class
 class RebuildPostgreSQLTestCase(RebuildTests, base.DatabaseTestCase):
     database = base.POSTGRESQL

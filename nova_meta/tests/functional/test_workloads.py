@@ -71,16 +71,18 @@ class WorkloadTests(Play):
             self.assertNothingWrong(result, one.name)
             self.assertGreater(result.acknowledged, 0, one.name)
 
+    @base.periodic()
     def test_many_writers(self):
         self.serve(host.NOVA_META)
         for one in self.workloads:
             self.assertNothingWrong(self.play(one, self.many_writers, 1),
                                     one.name)
 
+    @base.periodic(base.MARIADB)
     def test_stock(self):
         self.serve(host.STOCK)
         for name, fault in self.stock_faults:
-            one = workload.named(name, self.target)
+            one = workload.named(name, self.target.workloads)
             for _ in range(MOST_ROUNDS):
                 # More of them take long, and say no more.
                 result = self.play(one, self.writers, 1, 2 * self.writers)
@@ -98,6 +100,7 @@ class WorkloadsMariaDBTestCase(WorkloadTests, base.DatabaseTestCase):
     database = base.MARIADB
 
 
+@base.periodic_class
 class WorkloadsMariaDBSnapshotTestCase(WorkloadTests, base.DatabaseTestCase):
     database = base.MARIADB_SNAPSHOT
 
