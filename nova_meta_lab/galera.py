@@ -145,7 +145,7 @@ class Node(servers.MariaDB):
             yield
 
 
-class Cluster(contextlib.ExitStack):
+class Cluster(servers.Made):
     """A cluster of nodes on the loopback interface.
 
     :param count: how many nodes
@@ -155,15 +155,6 @@ class Cluster(contextlib.ExitStack):
         super().__init__()
         self._count = count
         self.nodes = []
-
-    def __enter__(self):
-        super().__enter__()
-        try:
-            self._make()
-        except BaseException:
-            self.close()
-            raise
-        return self
 
     def _make(self):
         ports = [servers.free_port() for _ in range(self._count)]

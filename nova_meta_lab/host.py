@@ -49,7 +49,7 @@ class HostError(Exception):
     """The private Nova cannot be made; the message says why."""
 
 
-class Host(contextlib.ExitStack):
+class Host(servers.Made):
     """A private Nova, gone without a trace when the context ends.
 
     :param database: SQLAlchemy URL of a server on which databases may be
@@ -67,15 +67,6 @@ class Host(contextlib.ExitStack):
         self._served = contextlib.ExitStack()
         self.servers = []
         self.urls = []
-
-    def __enter__(self):
-        super().__enter__()
-        try:
-            self._make()
-        except BaseException:
-            self.close()
-            raise
-        return self
 
     def _make(self):
         self.path = pathlib.Path(tempfile.mkdtemp(prefix='nova-meta-'))

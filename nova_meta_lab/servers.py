@@ -46,6 +46,19 @@ def url_variable(name):
     return f'NOVA_META_TEST_{name.upper()}_URL'
 
 
+class Made(contextlib.ExitStack):
+    """What is made when the context begins, whole or not at all."""
+
+    def __enter__(self):
+        super().__enter__()
+        try:
+            self._make()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+
 class Server:
     """A database server on a directory of its own.
 
