@@ -95,7 +95,7 @@ SDK = [
 ]
 
 
-class ClientsTestCase(base.DatabaseTestCase):
+class ClientsTestCase(services.WithServices, base.DatabaseTestCase):
 
     servers_made = 9
 
@@ -105,12 +105,6 @@ class ClientsTestCase(base.DatabaseTestCase):
         for name, value in {**self.services.environment('user'),
                             'COLUMNS': '200'}.items():
             self.useFixture(fixtures.EnvironmentVariable(name, value))
-
-    @classmethod
-    def setUpClass(cls):
-        cls.services = cls.enterClassContext(services.Services().running())
-        cls.nova_options = cls.services.nova_options
-        super().setUpClass()
 
     def both(self, transcript, *args):
         """Compare what a transcript says of stock Nova and of nova-meta.

@@ -44,15 +44,9 @@ MOST_RUNS = 5
 THEIRS = [('server', 'old'), ('theirs too', 'old')]
 
 
-class RaceTestCase(base.DatabaseTestCase):
+class RaceTestCase(services.WithServices, base.DatabaseTestCase):
 
     servers_made = 20
-
-    @classmethod
-    def setUpClass(cls):
-        cls.services = cls.enterClassContext(services.Services().running())
-        cls.nova_options = cls.services.nova_options
-        super().setUpClass()
 
     def setUp(self):
         super().setUp()

@@ -93,15 +93,9 @@ def rebuild_and(other):
         judge.any_order, WRITERS, whole=True)
 
 
-class RebuildTests:
+class RebuildTests(services.WithServices):
 
     servers_made = 4
-
-    @classmethod
-    def setUpClass(cls):
-        cls.services = cls.enterClassContext(services.Services().running())
-        cls.nova_options = cls.services.nova_options
-        super().setUpClass()
 
     def play(self, app_factory, other, rounds):
         """Play rounds.
