@@ -30,12 +30,16 @@ import socket
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 
-START_TIMEOUT = 60
+START_TIMEOUT = 90
 
 # Linux gives out those from 32768.
 PORTS = 20000, 32768
+
+# Sockets whose names say which ports are taken, until the process ends.
+_claims = []
 
 
 class ServerMissing(Exception):
@@ -188,8 +192,9 @@ def _running(command, path, port, timeout=START_TIMEOUT):
         deadline = time.monotonic() + timeout
         while not _answers(port):
             if process.poll() is not None or time.monotonic() > deadline:
-                raise ServerMissing(
-                    f'{command[0]} does not start:\n{log.read_text()}')
+                # Indented, so that it stays a part of the traceback.
+                raise ServerMissing(f'{command[0]} does not start:\n' +
+                                    textwrap.indent(log.read_text(), '    '))
             time.sleep(0.1)
         yield process
     finally:
@@ -212,13 +217,21 @@ def free_port():
     """Return a TCP port of the loopback interface that nobody listens on.
 
     Not one that the kernel gives to clients: those come and go while a server
-    is started again.
+    is started again. Nor one that was returned before, to this or to any other
+    process that still runs: its server may listen later.
     """
     while True:
         port = random.randrange(*PORTS)
-        with socket.socket() as listener, contextlib.suppress(OSError):
-            listener.bind(('127.0.0.1', port))
-            return port
+        claim = socket.socket(socket.AF_UNIX)
+        with socket.socket() as listener:
+            try:
+                claim.bind(f'\0nova-meta-port-{port}')
+                listener.bind(('127.0.0.1', port))
+            except OSError:
+                claim.close()
+                continue
+        _claims.append(claim)
+        return port
 
 
 def _program(name, *places):
