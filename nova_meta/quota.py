@@ -10,20 +10,23 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""The quota of a map, checked before the row lock is taken.
+"""The quota of a map, looked up before the row lock is taken.
 
 A quota check reads tables of another database, or asks Keystone. Neither may
 happen while other requests wait for the lock. But only under the lock is it
-known how many items the map will have. So the check is made beforehand for a
-number that is likely to be enough. A request that turns out to need more gives
-up the lock, has that number checked, and starts over.
+known how many items the map will have. So beforehand the limit is read. Where
+only a driver knows it, which says yes or no to a number, one is checked that
+is likely to be enough.
+
+A request that turns out to need more gives up the lock, has that number
+checked, and starts over if it passes.
 """
 
 import contextlib
 
 
 class NotChecked(Exception):
-    """The map would have more items than the quota check was made for.
+    """The map would have more items than are known to be allowed.
 
     :param count: how many it would have
     """
@@ -34,17 +37,20 @@ class NotChecked(Exception):
 
 
 class Allowance:
-    """The largest number of items that has passed a quota check.
+    """The largest number of items that is known to be allowed.
 
     :param check: called with a number of items; raises if that is too many
+    :param limit: called without arguments, reads the number that the check
+        would let pass; None if nobody can tell
     """
 
-    def __init__(self, check):
+    def __init__(self, check, limit=None):
         self._check = check
+        self._limit = limit
         self._passed = -1
 
     def expect(self, guess):
-        """Check a likely number, not under a lock.
+        """Read the limit, or check a likely number; not under a lock.
 
         Errors are ignored: others come first, such as the state of the server,
         and those are not known yet.
@@ -52,21 +58,32 @@ class Allowance:
         :param guess: called without arguments, returns the number
         """
         with contextlib.suppress(Exception):
-            self.ask(guess())
+            if self._limit:
+                self._passed = self._limit()
+            else:
+                self._pass(guess())
 
     def ask(self, count):
         """Check a number that is needed, not under a lock.
 
         :raises: what the check raises
         """
-        if count > self._passed:
-            self._check(count)
-            self._passed = count
+        if not self._limit:
+            # With some room, or each key that others add meanwhile would lead
+            # here again.
+            with contextlib.suppress(Exception):
+                self._pass(count * 5 // 4)
+        self._pass(count)
 
     def require(self, count):
-        """Ensure that a number has passed the check; for use under a lock.
+        """Ensure that a number is allowed; for use under a lock.
 
-        :raises: NotChecked if it has not
+        :raises: NotChecked if that is not known
         """
         if count > self._passed:
             raise NotChecked(count)
+
+    def _pass(self, count):
+        if count > self._passed:
+            self._check(count)
+            self._passed = count

@@ -12,7 +12,7 @@
 
 """Server metadata in the compute API."""
 
-import sys
+import functools
 
 from nova.compute import api as compute_api
 from nova.compute import vm_states
@@ -24,6 +24,8 @@ from oslo_log import log as logging
 
 from nova_meta import conf
 from nova_meta.db import api as db_api
+from nova_meta.db import instance_mapping
+from nova_meta.db import quotas
 from nova_meta import etag
 from nova_meta import exception
 from nova_meta import quota
@@ -32,8 +34,6 @@ CONF = conf.CONF
 LOG = logging.getLogger(__name__)
 
 DATABASE_DRIVER = 'nova.quota.DbQuotaDriver'
-# As many items as can be counted.
-UNLIMITED = sys.maxsize
 
 
 class _PartOf(dict):
@@ -51,6 +51,13 @@ class _PartOf(dict):
         return self._count
 
 
+def _pairs_fit(metadata):
+    """Whether upstream's quota check refuses none of the pairs by itself."""
+    return '' not in metadata and all(
+        isinstance(text, str) and len(text) <= 255
+        for pair in metadata.items() for text in pair)
+
+
 def is_loaded(instance):
     """Whether an instance has more than API._get_instance_from_cell gives it.
 
@@ -65,6 +72,13 @@ class API(compute_api.API):
 
     Only the server metadata controller uses it; all else is inherited.
     """
+
+    def _get_instance_map_or_none(self, context, instance_uuid):
+        try:
+            return instance_mapping.instance_mapping_get(context,
+                                                         instance_uuid)
+        except nova_exception.InstanceMappingNotFound:
+            return None
 
     def _get_instance_from_cell(self, context, im, expected_attrs,
                                 cell_down_support):
@@ -125,21 +139,13 @@ class API(compute_api.API):
             self._check_changeable(context, instance)
         allowance = quota.Allowance(
             lambda count: self._check_metadata_properties_quota(
-                context, _PartOf(metadata, count)))
-
-        def likely():
-            if delete:
-                # This is the number.
-                return len(metadata)
-            limit = CONF.quota.metadata_items
-            if CONF.quota.driver != DATABASE_DRIVER:
-                # It ignores the option. To ask it for the limit would cost
-                # more than the check.
-                return len(self.get_instance_metadata(context, instance) |
-                           metadata)
-            return UNLIMITED if limit < 0 else max(len(metadata), limit)
-
-        allowance.expect(likely)
+                context, _PartOf(metadata, count)),
+            functools.partial(quotas.metadata_items_limit, context)
+            if CONF.quota.driver == DATABASE_DRIVER and _pairs_fit(metadata)
+            else None)
+        allowance.expect(lambda: len(
+            metadata if delete else
+            self.get_instance_metadata(context, instance) | metadata))
 
         def check(row, before, after):
             self._check_row(context, row)
@@ -152,11 +158,7 @@ class API(compute_api.API):
                         context, instance.uuid, metadata, delete, check,
                         condition))
             except quota.NotChecked as more:
-                needed = more.count
-                # With some room, or each key that others add meanwhile would
-                # lead here again.
-                allowance.expect(lambda: needed * 5 // 4)
-                allowance.ask(needed)
+                allowance.ask(more.count)
 
     def delete_instance_metadata(self, context, instance, key,
                                  condition=etag.UNCONDITIONAL):

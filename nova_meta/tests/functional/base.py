@@ -25,9 +25,11 @@ from unittest import mock
 
 import fixtures
 from nova import context as nova_context
+from nova.db.api import api as api_db_api
 from nova.db.main import api as main_db_api
 from nova import objects
 from oslo_config import cfg
+from oslo_db.sqlalchemy import enginefacade
 from oslo_utils import uuidutils
 import sqlalchemy as sa
 import testtools
@@ -219,6 +221,13 @@ class DatabaseTestCase(testtools.TestCase):
         self.addCleanup(
             lambda: context.db_connection.writer.get_engine().dispose())
         return context
+
+    def use_api_database(self):
+        """Let what reads the API database in this process find the host's."""
+        api = enginefacade.transaction_context()
+        api.configure(connection=self.host.url('api'))
+        self.addCleanup(lambda: api.writer.get_engine().dispose())
+        self.addCleanup(api_db_api.context_manager.patch_factory(api))
 
     def rows(self, server=None, node=0):
         """Return the live metadata rows of a server as (key, value)."""

@@ -25,6 +25,7 @@ from oslo_limit import fixture as limit_fixture
 from oslo_utils import timeutils
 
 from nova_meta.compute import api
+from nova_meta.db import quotas
 from nova_meta.db import swap
 from nova_meta import etag
 from nova_meta import exception
@@ -156,8 +157,12 @@ class QuotaTestCase(ComputeAPITestCase):
         self.flags(metadata_items=3, group='quota')
 
     def set_limit(self, limit):
-        objects.Quotas.create_limit(self.context, 'project',
-                                    'metadata_items', limit)
+        try:
+            objects.Quotas.create_limit(self.context, 'project',
+                                        'metadata_items', limit)
+        except nova_exception.QuotaExists:
+            objects.Quotas.update_limit(self.context, 'project',
+                                        'metadata_items', limit)
 
     def assertLimit(self, limit):
         for n in range(1, limit):
@@ -225,41 +230,83 @@ class QuotaTestCase(ComputeAPITestCase):
             self.assertEqual([], locked)
             return real_check(*args, **kwargs)
 
+        def reading(*args, **kwargs):
+            self.assertEqual([], locked)
+            return real_read(*args, **kwargs)
+
         real_swap, real_check = swap.swap, objects.Quotas.limit_check
+        real_read = quotas.metadata_items_limit
         with mock.patch.object(swap, 'swap', locking), \
+                mock.patch.object(quotas, 'metadata_items_limit', reading), \
                 mock.patch.object(objects.Quotas, 'limit_check', checking):
             self.assertLimit(20)
 
-    def test_unlimited_is_expected(self):
+    def test_limit_is_known_before_the_lock(self):
         # So that no transaction is given up to ask for more.
-        self.flags(metadata_items=-1, group='quota')
-        self.update({str(n): '1' for n in range(200)})
-        self.assertLocksOnce({'a': '2'})
+        for limit in 202, 1000, -1:
+            self.set_limit(limit)
+            self.update({str(n): '1' for n in range(200)}, delete=True)
+            self.assertLocksOnce({'a': '2'}, checks=0)
+            self.assertLocksOnce({'b': '2'}, checks=0)
+
+    def test_refused_by_the_check(self):
+        # Whose words the client gets.
+        self.assertLimit(3)
+        with mock.patch.object(objects.Quotas, 'limit_check',
+                               side_effect=objects.Quotas.limit_check) as it:
+            error = self.assertRaises(nova_exception.MetadataLimitExceeded,
+                                      self.update, {'more': '1'})
+        self.assertIn('3', error.format_message())
+        it.assert_called_once_with(self.context, metadata_items=4)
+
+    def test_limit_raised_after_it_was_read(self):
+        def read(context):
+            self.set_limit(20)
+            return 1
+
+        with mock.patch.object(quotas, 'metadata_items_limit', read):
+            self.update({'b': '1'})
+        self.assertEqual({'a': '1', 'b': '1'}, self.metadata())
+
+    def test_pairs_that_the_check_refuses(self):
+        for pairs in {'': 'x'}, {'x': 'x' * 256}, {'x' * 256: 'x'}, {'x': 1}:
+            self.assertRaises(
+                (nova_exception.InvalidMetadata,
+                 nova_exception.InvalidMetadataSize), self.update, pairs)
+        self.update({'x' * 255: 'x' * 255, 'y': ''})
+
+    def test_limit_that_cannot_be_read(self):
+        # Then upstream's check decides, and tells why.
+        with mock.patch.object(quotas, 'metadata_items_limit',
+                               side_effect=ValueError):
+            self.assertLimit(3)
 
     def test_limit_of_another_driver_is_expected(self):
         self.flags(driver='nova.quota.UnifiedLimitsDriver', group='quota')
         limits = self.useFixture(limit_fixture.LimitFixture(
             {'server_metadata_items': 5}, {}))
         self.update({'b': '1'})
-        self.assertLocksOnce({'c': '1', 'd': '1', 'e': '1'})
+        self.assertLocksOnce({'c': '1', 'd': '1', 'e': '1'}, checks=1)
         self.assertRaises(nova_exception.MetadataLimitExceeded,
                           self.update, {'f': '1'})
         limits.reglimits['server_metadata_items'] = -1
-        self.assertLocksOnce({'f': '1'})
+        self.assertLocksOnce({'f': '1'}, checks=1)
 
-    def assertLocksOnce(self, metadata):
+    def assertLocksOnce(self, metadata, checks):
         with mock.patch.object(swap, 'swap', side_effect=swap.swap) as swaps, \
                 mock.patch.object(
                     objects.Quotas, 'limit_check',
-                    side_effect=objects.Quotas.limit_check) as checks:
+                    side_effect=objects.Quotas.limit_check) as asked:
             self.update(metadata)
         swaps.assert_called_once()
-        checks.assert_called_once()
+        self.assertEqual(checks, asked.call_count)
 
     def test_error_of_the_driver_comes_after_the_state(self):
         self.change_row(locked=True)
         with mock.patch.object(objects.Quotas, 'limit_check',
-                               side_effect=ValueError):
+                               side_effect=ValueError), \
+                mock.patch.object(quotas, 'metadata_items_limit',
+                                  side_effect=ValueError):
             self.assertRaises(nova_exception.InstanceIsLocked, self.update,
                               {'b': '2'})
             self.change_row(locked=False)

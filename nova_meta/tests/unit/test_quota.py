@@ -27,7 +27,7 @@ class OverQuota(Exception):
 
 class AllowanceTestCase(testtools.TestCase):
 
-    def allowance(self, limit):
+    def allowance(self, limit, read=None):
         self.asked = []
 
         def check(count):
@@ -35,7 +35,7 @@ class AllowanceTestCase(testtools.TestCase):
             if count > limit:
                 raise OverQuota(count)
 
-        return quota.Allowance(check)
+        return quota.Allowance(check, read)
 
     def passes(self, allowance, count):
         """What a request does: under the lock, and if need be outside."""
@@ -44,7 +44,6 @@ class AllowanceTestCase(testtools.TestCase):
                 allowance.require(count)
             except quota.NotChecked as more:
                 self.assertEqual(count, more.count)
-                allowance.expect(lambda: count * 2)
                 allowance.ask(count)
                 allowance.require(count)
         except OverQuota:
@@ -67,6 +66,15 @@ class AllowanceTestCase(testtools.TestCase):
             allowance.require(count)
         self.assertEqual([], self.asked)
 
+    @hypothesis.given(COUNTS, COUNTS, st.lists(COUNTS))
+    def test_limit_that_is_read_may_be_out_of_date(self, limit, was, counts):
+        allowance = self.allowance(limit, lambda: was)
+        allowance.expect(lambda: self.fail('a guess'))
+        for count in counts:
+            self.assertEqual(count <= max(limit, was),
+                             self.passes(allowance, count))
+        self.assertLessEqual({*self.asked}, {*counts})
+
     def test_nothing_is_let_pass_unasked(self):
         not_checked = self.assertRaises(
             quota.NotChecked, self.allowance(10).require, 0)
@@ -78,6 +86,14 @@ class AllowanceTestCase(testtools.TestCase):
         for count in range(129):
             allowance.require(count)
         self.assertEqual([128], self.asked)
+
+    def test_some_room_is_asked_for(self):
+        allowance = self.allowance(100)
+        self.assertTrue(self.passes(allowance, 80))
+        self.assertTrue(self.passes(allowance, 81))
+        self.assertEqual([100], self.asked)
+        self.assertTrue(self.passes(self.allowance(80), 80))
+        self.assertEqual([100, 80], self.asked)
 
     def test_errors_are_told_when_it_is_asked_for(self):
         def check(count):

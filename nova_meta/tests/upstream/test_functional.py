@@ -33,6 +33,7 @@ class ApplicationTests(adapter.Adapted):
     """Tests that send requests to the application of api-paste.ini."""
 
     def put_in_place(self):
+        self.useFixture(adapter.InstanceMapping())
         self.useFixture(adapter.PasteConfig())
 
     def test_application_in_place(self):
@@ -80,6 +81,7 @@ class TestInstanceNotificationSample(adapter.Adapted,
     def put_in_place(self):
         self.from_stock = iter(stock.notifications(self._testMethodName))
         self.useFixture(adapter.Objects())
+        self.useFixture(adapter.InstanceMapping())
         self.useFixture(adapter.PasteConfig())
 
     def _get_notification_sample(self, sample):
