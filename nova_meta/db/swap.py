@@ -53,6 +53,7 @@ transaction, see :mod:`nova_meta.db.transaction`.
 """
 
 import datetime
+import functools
 from typing import NamedTuple
 
 from oslo_utils import timeutils
@@ -127,14 +128,14 @@ def swap(connection, binding, identity, change, check=refuse_nothing):
     rows = _read(connection, binding, identity)
     # No constraint forbids two live rows of one key, and earlier races have
     # left some. Rows are ordered by ID, so the last one wins, as upstream.
-    before = {row.key: row.value for row in rows}
+    before = {key: value for row_id, key, value in rows}
     after = change(dict(before))
     check(parent, before, after)
     version = None
     if after != before or len(rows) != len(before):
         version = _compare_and_swap(connection, binding, identity,
                                     parent.version)
-        _write(connection, binding, identity, rows, after)
+        _write(connection, binding, identity, rows, before, after)
     return Swap(before, after, version)
 
 
@@ -147,44 +148,77 @@ def read(connection, binding, identity):
     :returns: a dict
     :raises: ParentNotFound
     """
-    parent, child = binding.identity.table, binding.owner.table
-    rows = connection.execute(
-        sa.select(child.c.id, child.c.key, _value(binding, child))
-        .select_from(parent.outerjoin(child, sa.and_(
-            binding.owner == binding.identity, *_live(binding, child))))
-        .where(binding.identity == identity, *_live(binding, parent))
-        .order_by(child.c.id)).all()
+    rows = connection.execute(_select_both(binding),
+                              {'identity': identity}).all()
     if not rows:
         raise ParentNotFound()
-    return {row.key: row.value for row in rows if row.id is not None}
+    return {key: value for row_id, key, value in rows if row_id is not None}
 
 
 def _lock(connection, binding, identity):
-    this = binding.identity == identity
     if connection.dialect.name == 'sqlite':
         # SQLite has no SELECT FOR UPDATE, and a transaction that begins with
         # a read fails at its first write if others have written since. Without
         # a value, the onupdate of the column would set one.
-        connection.execute(sa.update(binding.identity.table).where(this)
+        connection.execute(sa.update(binding.identity.table)
+                           .where(binding.identity == identity)
                            .values({binding.version: binding.version}))
-    # The WHERE has the unique column alone: with a condition on "deleted"
-    # MySQL may use an index that is not unique, and lock gaps in that.
-    # key_share: on PostgreSQL, inserts that refer to this row do not wait.
-    parent = connection.execute(
-        sa.select(binding.version.label('version'), *binding.guards, *(
-                  [binding.identity.table.c.deleted] if binding.soft else []))
-        .where(this).with_for_update(key_share=True)).one_or_none()
+    parent = connection.execute(_select_parent(binding),
+                                {'identity': identity}).one_or_none()
     if parent is None or binding.soft and parent.deleted:
         raise ParentNotFound()
     return parent
 
 
 def _read(connection, binding, identity):
+    return connection.execute(_select_rows(binding),
+                              {'identity': identity}).all()
+
+
+# Each statement is made once for each binding, as that takes longer than to
+# run it.
+
+@functools.cache
+def _select_parent(binding):
+    # The WHERE has the unique column alone: with a condition on "deleted"
+    # MySQL may use an index that is not unique, and lock gaps in that.
+    # key_share: on PostgreSQL, inserts that refer to this row do not wait.
+    return (
+        sa.select(binding.version.label('version'), *binding.guards, *(
+                  [binding.identity.table.c.deleted] if binding.soft else []))
+        .where(binding.identity == sa.bindparam('identity'))
+        .with_for_update(key_share=True))
+
+
+@functools.cache
+def _select_rows(binding):
     child = binding.owner.table
-    return connection.execute(
+    return (
         sa.select(child.c.id, child.c.key, _value(binding, child))
-        .where(binding.owner == identity, *_live(binding, child))
-        .order_by(child.c.id)).all()
+        .where(binding.owner == sa.bindparam('identity'),
+               *_live(binding, child))
+        .order_by(child.c.id))
+
+
+@functools.cache
+def _select_both(binding):
+    parent, child = binding.identity.table, binding.owner.table
+    return (
+        sa.select(child.c.id, child.c.key, _value(binding, child))
+        .select_from(parent.outerjoin(child, sa.and_(
+            binding.owner == binding.identity, *_live(binding, child))))
+        .where(binding.identity == sa.bindparam('identity'),
+               *_live(binding, parent))
+        .order_by(child.c.id))
+
+
+@functools.cache
+def _update_version(binding):
+    return (
+        sa.update(binding.identity.table)
+        .where(binding.identity == sa.bindparam('identity'),
+               binding.version.is_not_distinct_from(sa.bindparam('seen')))
+        .values({binding.version: sa.bindparam('new')}))
 
 
 def _value(binding, child):
@@ -205,11 +239,8 @@ def _compare_and_swap(connection, binding, identity, seen):
     if connection.dialect.name in ('mysql', 'mariadb'):
         now = now.replace(microsecond=0)
     new = _next_version(now, seen, galera.certifies(connection))
-    swapped = connection.execute(
-        sa.update(binding.identity.table)
-        .where(binding.identity == identity,
-               binding.version.is_not_distinct_from(seen))
-        .values({binding.version: new}))
+    swapped = connection.execute(_update_version(binding), {
+        'identity': identity, 'seen': seen, 'new': new})
     if swapped.rowcount != 1:
         raise VersionMismatch()
     return new
@@ -231,13 +262,13 @@ def _next_version(now, seen, replicated):
     return now if seen is None else max(now, seen)
 
 
-def _write(connection, binding, identity, rows, after):
+def _write(connection, binding, identity, rows, before, after):
     child = binding.owner.table
-    shown = {row.key: row for row in rows}
-    changed = {row.id: after[row.key] for row in shown.values()
-               if row.key in after and row.value != after[row.key]}
-    gone = [row.id for row in rows
-            if row.key not in after or row is not shown[row.key]]
+    shown = {key: row_id for row_id, key, value in rows}
+    changed = {shown[key]: after[key] for key in before
+               if key in after and after[key] != before[key]}
+    gone = [row_id for row_id, key, value in rows
+            if key not in after or row_id != shown[key]]
     added = [{'key': key, 'value': value, binding.owner.name: identity}
              for key, value in after.items() if key not in shown]
     if changed:
