@@ -16,6 +16,7 @@ For those who run it; the way of ``nova-manage``.
 """
 
 import sys
+import time
 import traceback
 
 from nova.cmd import common
@@ -35,8 +36,11 @@ from nova_meta import release
 
 CONF = nova.conf.CONF
 
-# Servers that are looked at, and healed, before the next ones are looked for.
-BATCH = 50
+# Rows that are looked at in one transaction.
+STEP = 2000
+
+# Seconds between reports of the progress.
+REPORT = 10
 
 
 class MetadataCommands:
@@ -91,18 +95,19 @@ class Healer:
         :param where: names the cell and the map
         :param binding: the map
         """
-        after, servers, rows = '', 0, 0
+        after, servers, rows, reported = '', 0, 0, time.monotonic()
         while after is not None:
             reader = main_db_api.get_context_manager(context).reader
             with reader.connection.using(context) as connection:
                 found, after = duplicates.find(connection, binding, after,
-                                               BATCH)
+                                               STEP)
             for uuid, count in found.items():
                 servers, rows = servers + 1, rows + count
                 self._heal(context, where, binding, uuid, count)
-            if found and after is not None:
+            if after is not None and time.monotonic() > reported + REPORT:
+                reported = time.monotonic()
                 print(f'{where}: {rows} duplicate rows of {servers} servers '
-                      'so far')
+                      f'so far, up to server {after}')
         print(f'{where}: {rows} duplicate rows of {servers} servers')
 
     def _heal(self, context, where, binding, uuid, count):

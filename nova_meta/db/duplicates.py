@@ -21,35 +21,37 @@ import collections
 import sqlalchemy as sa
 
 
-def find(connection, binding, after, limit):
-    """Find live parents whose map has duplicate rows, a page at a time.
+def find(connection, binding, after, size):
+    """Find live parents whose map has duplicate rows, a step at a time.
 
     :param connection: a SQLAlchemy Connection; no locks are taken
     :param binding: a :class:`nova_meta.db.swap.Binding`
-    :param after: "" for the first page; for the next what this one returns
-    :param limit: the size of the page, in parents
+    :param after: "" for the first step; for the next what this one returns
+    :param size: how many rows of the table to look at; all of one parent are
+        in one step
     :returns: a tuple: a dict of identities to the number of surplus rows, and
-        ``after`` for the next page, None if this is the last
+        ``after`` for the next step, None if this is the last
     """
-    parent, child = binding.identity.table, binding.owner.table
+    parent, child, owner = (binding.identity.table, binding.owner.table,
+                            binding.owner)
     live = [child.c.deleted == 0] if binding.soft else []
-    suspects = (
-        sa.select(binding.owner)
-        .join_from(child, parent, binding.owner == binding.identity)
-        .where(binding.owner > after, parent.c.deleted == 0, *live)
-        .group_by(binding.owner, child.c.key)
-        .having(sa.func.count() > 1).subquery())
-    found = connection.execute(
-        sa.select(suspects).distinct().order_by(*suspects.c)
-        .limit(limit)).scalars().all()
+    # The index of the owners is walked, and no row is looked at twice.
+    last = connection.execute(
+        sa.select(owner).where(owner > after).order_by(owner)
+        .offset(size - 1).limit(1)).scalar()
+    step = [owner > after] + ([] if last is None else [owner <= last])
+    suspects = connection.execute(
+        sa.select(owner).where(*step, *live).group_by(owner, child.c.key)
+        .having(sa.func.count() > 1)).scalars().all()
     rows = connection.execute(
-        sa.select(binding.owner, child.c.key)
-        .where(binding.owner.in_(found), *live)).all()
+        sa.select(owner, child.c.key)
+        .join_from(child, parent, owner == binding.identity)
+        .where(owner.in_({*suspects}), parent.c.deleted == 0, *live)
+    ).all() if suspects else []
     # The collation of the database may equate keys that Python does not.
     keys = collections.defaultdict(list)
     for identity, key in rows:
         keys[identity].append(key)
-    return ({identity: len(its) - len(set(its))
-             for identity, its in sorted(keys.items())
-             if len(its) > len(set(its))},
-            found[-1] if len(found) == limit else None)
+    return {identity: len(its) - len(set(its))
+            for identity, its in sorted(keys.items())
+            if len(its) > len(set(its))}, last

@@ -16,8 +16,11 @@ import subprocess
 import sys
 import time
 
+from nova.db.main import api as main_db_api
 import sqlalchemy as sa
 
+from nova_meta.db import api as db_api
+from nova_meta.db import duplicates
 from nova_meta.race import workload
 from nova_meta.tests.functional import base
 from nova_meta_lab import host
@@ -30,7 +33,7 @@ SYSTEM_METADATA = sa.table('instance_system_metadata', *map(sa.column, (
 
 class DuplicatesTests:
 
-    servers_made = 12
+    servers_made = 16
     # The clients of a load add keys all the time.
     nova_options = {'quota': {'metadata_items': -1}}
 
@@ -101,6 +104,24 @@ class DuplicatesTests:
         self.assertEqual(0, self.run_command('--fix')[0])
         self.assertClean()
         self.assertEqual(127, self.run_command('--max-count', '0')[0])
+
+    def test_steps_of_any_size(self):
+        servers = sorted(next(self.unused) for _ in range(3))
+        for server, surplus in zip(servers, (2, 0, 1)):
+            self.add_rows(('a', '1'), *[('b', '1')] * (1 + surplus),
+                          server=server)
+        context = self.context()
+        reader = main_db_api.get_context_manager(context).reader
+        for size in range(1, 12):
+            seen, after = {}, ''
+            while after is not None:
+                with reader.connection.using(context) as connection:
+                    found, after = duplicates.find(
+                        connection, db_api.INSTANCE_METADATA, after, size)
+                self.assertFalse({*seen} & {*found})
+                seen.update(found)
+            self.assertEqual({servers[0]: 2, servers[2]: 1}, seen)
+        self.run_command('--fix')
 
     def test_deleted_server(self):
         self.add_rows(('a', '1'), ('a', '2'))
