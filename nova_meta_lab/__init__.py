@@ -15,5 +15,5 @@
 ``servers`` starts database servers, ``galera`` a cluster, ``host`` makes a
 private Nova in them, with ``seed``. ``target`` is what clients write there,
 ``load`` has clients that write until they are told to stop. ``demo`` and
-``bench`` are programs, ``statements`` a part of the latter.
+``bench`` are programs, ``costs`` a part of the latter.
 """

@@ -12,9 +12,10 @@
 
 """How fast nova-meta is, as ratios to stock Nova in the same run.
 
-With the metadata of servers, or the extra specs of a flavor.
+With the metadata of servers, or the extra specs of a flavor. And, if asked
+for, as ratios to another version of nova-meta.
 
-Both serve at the same time, each with databases of its own on one server, and
+All serve at the same time, each with databases of its own on one server, and
 take turns. With them runs the bare driver, which only commits the rows that
 the requests leave behind.
 """
@@ -30,20 +31,24 @@ import subprocess
 import sys
 import time
 
+from nova.db.api import models as api_models
 from rich import console
 from rich import table
 import sqlalchemy as sa
 
+from nova_meta.race import client
 from nova_meta_lab import host as private
 from nova_meta_lab import target as targets
 
-CONTESTANTS = {'stock': private.STOCK, 'nova-meta': private.NOVA_META}
-DRIVER = 'driver'
+STOCK, OURS, OTHER, DRIVER = 'stock', 'nova-meta', 'other', 'bare driver'
 
 # Keys that the map grows to in the contended runs.
 KEYS = 512
 SERVERS = 100
-OPTIONS = {'quota': {'metadata_items': 2 * KEYS}}
+# What the quota allows is found in several ways: the option, and the limit of
+# the project.
+QUOTAS = {'option': (2 * KEYS, None), 'unlimited': (-1, None),
+          'project': (4 * KEYS, 2 * KEYS)}
 
 TEN = [f'key {n}' for n in range(10)]
 
@@ -59,18 +64,35 @@ CALLS = {
 
 
 class Bench:
-    """Two Novas and the means to measure them.
+    """Novas and the means to measure them.
 
     :param hosts: {contestant: :class:`nova_meta_lab.host.Host`}
     :param key: which of :data:`nova_meta_lab.target.TARGETS` is written
+    :param processes: worker processes of each nova-api
     """
 
-    def __init__(self, hosts, key, out):
+    def __init__(self, hosts, key, processes, out):
         self.hosts = hosts
         self.key = key
         self.target = targets.TARGETS[key]
+        self.processes = processes
         self.out = out
         self._turn = itertools.count()
+
+    def serve(self, quota):
+        """Serve all of them, with one of QUOTAS."""
+        option, project = QUOTAS[quota]
+        for name, host in self.hosts.items():
+            with self.next_of(host.engines['api']).begin() as connection:
+                limits = api_models.Quota.__table__
+                connection.execute(sa.delete(limits))
+                if project:
+                    connection.execute(sa.insert(limits).values(
+                        project_id=client.PROJECT, resource='metadata_items',
+                        hard_limit=project))
+            host.configure({'quota': {'metadata_items': option}})
+            host.serve(private.STOCK if name == STOCK else private.NOVA_META,
+                       self.processes)
 
     def client(self, name, owner=0):
         host = self.hosts[name]
@@ -91,21 +113,22 @@ class Bench:
         with self.begin(name) as connection:
             self.target.clear(connection)
 
-    def latencies(self, turns, requests):
+    def latencies(self, turns, requests, calls=tuple(CALLS)):
         """Measure single requests, one after the other.
 
         :returns: {call: {contestant: median latency in ms}}
         """
         medians = {}
-        for call, send in CALLS.items():
+        for call in calls:
             if call == 'PUT' and not hasattr(self.target.client, 'replace'):
                 continue
-            seen = {name: [] for name in CONTESTANTS}
-            for name in CONTESTANTS:
+            send = CALLS[call]
+            seen = {name: [] for name in self.hosts}
+            for name in self.hosts:
                 self.clear(name)
                 self.client(name).merge({
                     f'key {n}': 'old' for n in range(turns * requests)})
-            for turn, name in itertools.product(range(turns), CONTESTANTS):
+            for turn, name in itertools.product(range(turns), self.hosts):
                 one = self.client(name)
                 for n in range(turn * requests, (turn + 1) * requests):
                     done = send(one, n)
@@ -123,10 +146,10 @@ class Bench:
         :returns: {contestant: {"acknowledged" and "kept": a second}}
         """
         totals = {name: {'acknowledged': 0, 'kept': 0, 'seconds': 0}
-                  for name in (*CONTESTANTS, DRIVER)}
+                  for name in (*self.hosts, DRIVER)}
         for _ in range(turns):
             for name, total in totals.items():
-                storer = 'nova-meta' if name == DRIVER else name
+                storer = OURS if name == DRIVER else name
                 self.clear(storer)
                 add = (self.insert if name == DRIVER
                        else lambda owner, key, one=name: self.client(
@@ -153,10 +176,10 @@ class Bench:
 
     def insert(self, owner, key):
         """Add a key with nothing but the driver; True if it was committed."""
-        name = self.hosts['nova-meta'].names(self.target)[owner]
+        name = self.hosts[OURS].names(self.target)[owner]
         now = datetime.datetime.now().replace(microsecond=0)
         with contextlib.suppress(sa.exc.OperationalError):
-            with self.begin('nova-meta') as connection:
+            with self.begin(OURS) as connection:
                 self.target.touch(connection, name, now)
                 self.target.insert(connection, name, [(key, 'v')])
             return True
@@ -166,25 +189,20 @@ class Bench:
         with self.begin(name) as connection:
             return self.target.count(connection)
 
-    def statements(self):
-        """Count SQL statements.
+    def costs(self):
+        """Count what is spent in nova-api.
 
-        :returns: {call: {contestant: {"statements", "commits"}}}
+        :returns: {contestant: as :mod:`nova_meta_lab.costs` prints it}
         """
-        found = {}
-        for name, host in self.hosts.items():
-            counted = json.loads(subprocess.run(
-                [sys.executable, '-m', 'nova_meta_lab.statements'],
-                input=json.dumps({
-                    'target': self.key,
-                    'name': host.names(self.target)[-1],
-                    'database': host.url(self.target.database)}), text=True,
-                env=host.environment(),
-                stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                check=True).stdout)
-            for call, counts in counted.items():
-                found.setdefault(call, {})[name] = counts
-        return found
+        return {name: json.loads(subprocess.run(
+            [sys.executable, '-m', 'nova_meta_lab.costs'],
+            input=json.dumps({
+                'target': self.key,
+                'name': host.names(self.target)[-1],
+                'database': host.url(self.target.database)}), text=True,
+            env=host.environment(), cwd=host.path,
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            check=True).stdout) for name, host in self.hosts.items()}
 
 
 def parse(argv):
@@ -196,6 +214,11 @@ def parse(argv):
                              'the nodes of a cluster, with spaces between')
     parser.add_argument('--target', choices=sorted(targets.TARGETS),
                         default='metadata', help='what is written')
+    parser.add_argument('--against', metavar='TREE',
+                        help='a source tree with another version of '
+                             'nova-meta, to hold against this one')
+    parser.add_argument('--only', choices=('single', 'many'),
+                        help='measure single requests, or many writers, only')
     parser.add_argument('--turns', type=int, default=4,
                         help='how often the contestants alternate')
     parser.add_argument('--requests', type=int, default=25,
@@ -208,58 +231,114 @@ def parse(argv):
 
 def main(argv=None):
     options = parse(argv)
-    out = console.Console()
+    trees = {STOCK: None, OURS: None}
+    if options.against:
+        trees[OTHER] = options.against
+    figures = {'target': options.target}
     with contextlib.ExitStack() as stack:
         hosts = {name: stack.enter_context(private.Host(
-            options.database, SERVERS, OPTIONS)) for name in CONTESTANTS}
-        for name, host in hosts.items():
-            host.serve(CONTESTANTS[name], options.processes)
-        bench = Bench(hosts, options.target, out)
-        figures = {
-            'database': str(hosts['stock'].database.dialect.name),
-            'target': options.target,
-            'statements': bench.statements(),
-            'latency ms': bench.latencies(options.turns, options.requests),
-            'rates': {
-                f'{writers} writers, {owners} maps': bench.rates(
-                    writers, owners, max(1, options.turns // 2))
-                for writers, owners in ((1, 1), (16, 1), (64, 1),
-                                        (16, SERVERS))
-                # There is one flavor.
-                if owners <= len(hosts['stock'].names(bench.target))},
-        }
+            options.database, SERVERS, tree=tree))
+            for name, tree in trees.items()}
+        figures['database'] = hosts[STOCK].database.dialect.name
+        bench = Bench(hosts, options.target, options.processes,
+                      console.Console())
+        if options.only != 'many':
+            measure_single(bench, options, figures)
+        if options.only != 'single':
+            measure_many(bench, options, figures)
     with open(options.json, 'w') as target:
         json.dump(figures, target, indent=2)
-    show(figures, out)
+    show(figures, bench.out)
+
+
+def measure_single(bench, options, figures):
+    latencies = figures['latency ms'] = {}
+    for quota in reversed(QUOTAS):
+        if quota != 'option' and bench.target is not targets.METADATA:
+            # Extra specs have no quota.
+            continue
+        bench.serve(quota)
+        for call, medians in bench.latencies(
+                options.turns, options.requests,
+                CALLS if quota == 'option' else ('POST', 'PUT item')).items():
+            latencies[call if quota == 'option' else f'{call}, {quota}'] = (
+                medians)
+    figures['costs'] = bench.costs()
+
+
+def measure_many(bench, options, figures):
+    bench.serve('option')
+    rates = figures['rates'] = {}
+    for writers, owners in (1, 1), (16, 1), (64, 1), (16, SERVERS):
+        # There is one flavor.
+        if owners <= len(bench.hosts[STOCK].names(bench.target)):
+            rates[f'{writers} writers, {owners} maps'] = bench.rates(
+                writers, owners, max(1, options.turns // 2))
+
+
+class View(table.Table):
+    """A table of contestants, with ratios of nova-meta to each other."""
+
+    def __init__(self, title, contestants):
+        super().__init__(title=title, title_justify='left')
+        self._others = [name for name in contestants
+                        if name not in (OURS, DRIVER)]
+        for column in ('', *contestants, *(
+                f'{OURS} : {name}' for name in self._others)):
+            self.add_column(column,
+                            justify='right' if self.columns else 'left')
+
+    def add(self, what, numbers, shown=str, ratio=None):
+        """Add a row.
+
+        :param numbers: {contestant: a number}
+        :param shown: how a number is written
+        :param ratio: of ours and another number, if not the quotient
+        """
+        ratio = ratio or (lambda ours, other: ours / other)
+        self.add_row(what, *map(shown, numbers.values()), *(
+            f'{ratio(numbers[OURS], numbers[name]):.2f}'
+            for name in self._others))
 
 
 def show(figures, out):
     where = f'{figures["target"]}, {figures["database"]}'
-    view = table.Table(title=f'One request at a time: {where}',
-                       title_justify='left')
-    for column in ('call', 'stock', 'nova-meta', 'ratio'):
-        view.add_column(column, justify='right' if view.columns else 'left')
-    for call, medians in figures['latency ms'].items():
-        view.add_row(f'{call}, median ms', *map(str, medians.values()),
-                     f'{medians["nova-meta"] / medians["stock"]:.2f}')
+    if 'costs' in figures:
+        show_single(figures['latency ms'], figures['costs'], where, out)
+    if 'rates' in figures:
+        rates = figures['rates']
+        view = View(f'Keys added a second, acknowledged (kept): {where}. '
+                    'Ratio: kept to acknowledged',
+                    next(iter(rates.values())))
+        for case, rate in rates.items():
+            view.add(case, rate,
+                     lambda one: f'{one["acknowledged"]} ({one["kept"]})',
+                     lambda ours, other: ours['kept'] / other['acknowledged'])
+        out.print(view)
+
+
+def show_single(latencies, costs, where, out):
+    view = View(f'One request at a time: {where}', costs)
+    for call, medians in latencies.items():
+        view.add(f'{call}, median ms', medians)
+    view.add('POST : GET', {
+        name: latencies['POST'][name] / latencies['GET'][name]
+        for name in costs}, '{:.2f}'.format)
     view.add_section()
-    for call, counts in figures['statements'].items():
-        stock, ours = counts['stock'], counts['nova-meta']
-        view.add_row(
-            f'{call}, SQL statements (commits)',
-            *(f'{count["statements"]} ({count["commits"]})'
-              for count in (stock, ours)),
-            f'{ours["statements"] / stock["statements"]:.2f}')
-    out.print(view)
-    view = table.Table(title=f'Keys added a second: {where}',
-                       title_justify='left')
-    for column in ('', 'stock: acknowledged (kept)', 'nova-meta',
-                   'bare driver', 'nova-meta kept / stock acknowledged'):
-        view.add_column(column, justify='right' if view.columns else 'left')
-    for case, rates in figures['rates'].items():
-        ratio = rates['nova-meta']['kept'] / rates['stock']['acknowledged']
-        view.add_row(case, *(f'{rate["acknowledged"]} ({rate["kept"]})'
-                             for rate in rates.values()), f'{ratio:.2f}')
+    for call in costs[OURS]['calls']:
+        counts = {name: cost['calls'][call] for name, cost in costs.items()}
+        view.add(f'{call}, SQL statements (commits)', counts,
+                 lambda one: f'{one["statements"]} ({one["commits"]})',
+                 lambda ours, other: ours['statements'] / other['statements'])
+    view.add_section()
+    sizes = list(costs[OURS]['cpu'])
+    for size in sizes:
+        view.add(f'POST of one key of {size}, CPU ms', {
+            name: cost['cpu'][size] for name, cost in costs.items()})
+    for size in sizes[1:]:
+        view.add(f'CPU, {size} keys : {sizes[0]} keys', {
+            name: cost['cpu'][size] / cost['cpu'][sizes[0]]
+            for name, cost in costs.items()}, '{:.2f}'.format)
     out.print(view)
 
 

@@ -57,13 +57,15 @@ class Host(servers.Made):
         are the nodes of a Galera cluster, with a nova-api for each.
     :param servers: how many servers to make
     :param options: further options of nova.conf, {section: {option: value}}
+    :param tree: the path of another source tree of nova-meta, to serve that
     """
 
-    def __init__(self, database=None, servers=1, options=None):
+    def __init__(self, database=None, servers=1, options=None, tree=None):
         super().__init__()
         self._nodes = [sa.make_url(url) for url in (database or '').split()]
         self._count = servers
         self._options = options or {}
+        self._tree = tree
         self._served = contextlib.ExitStack()
         self.servers = []
         self.urls = []
@@ -80,7 +82,13 @@ class Host(servers.Made):
         self.databases = self.engines['cell1']
         self.database = self.databases[0]
         for number in self._numbers:
-            self._write_nova_conf(number)
+            self._directory(number).mkdir()
+        self.configure(self._options)
+        if self._tree:
+            # The package alone: what serves it is of this tree.
+            (self.path / 'tree').mkdir()
+            (self.path / 'tree' / 'nova_meta').symlink_to(
+                pathlib.Path(self._tree, 'nova_meta').resolve(strict=True))
         self.servers = json.loads(self._run_seed())
         self.push(self._served)
 
@@ -142,9 +150,16 @@ class Host(servers.Made):
         """Return where a nova-api has its configuration and log."""
         return self.path / f'nova-api-{number}'
 
-    def _write_nova_conf(self, number):
+    def configure(self, options):
+        """Write nova.conf, for what is served next.
+
+        :param options: as for the class, in place of those
+        """
+        for number in self._numbers:
+            self._write_nova_conf(number, options)
+
+    def _write_nova_conf(self, number, options):
         path = self._directory(number)
-        path.mkdir()
         sections = {
             # A host of its own: nova-apis that start at once would meet in the
             # row of their service, and upstream does not try again.
@@ -156,8 +171,8 @@ class Host(servers.Made):
             'database': {'connection': self.url('cell0', number)},
             'oslo_concurrency': {'lock_path': self.path},
         }
-        for section, options in self._options.items():
-            sections.setdefault(section, {}).update(options)
+        for section, values in options.items():
+            sections.setdefault(section, {}).update(values)
         ini = configparser.RawConfigParser(default_section=None)
         ini.read_dict(sections)
         with (path / 'nova.conf').open('w') as conf:
@@ -219,7 +234,7 @@ class Host(servers.Made):
 
     def environment(self, number=0):
         """Return what nova-api, the first or another one, finds there."""
-        return {**_environment(),
+        return {**_environment(*[self.path / 'tree'] * bool(self._tree)),
                 'OS_NOVA_CONFIG_DIR': str(self._directory(number)),
                 # The default since Nova 34. Before, eventlet patches what
                 # uWSGI's threads need.
@@ -250,11 +265,14 @@ class Host(servers.Made):
             for line in log.read_text().splitlines()[-lines:])
 
 
-def _environment():
-    """Return the environment, with this source tree on the path of Python."""
+def _environment(*first):
+    """Return the environment, with this source tree on the path of Python.
+
+    :param first: what is before it
+    """
     path = os.environ.get('PYTHONPATH')
-    return {**os.environ, 'PYTHONPATH': os.pathsep.join(
-        [str(pathlib.Path(__file__).parents[1])] + ([path] if path else []))}
+    return {**os.environ, 'PYTHONPATH': os.pathsep.join(map(str, [
+        *first, pathlib.Path(__file__).parents[1], *[path] * bool(path)]))}
 
 
 def write_api_paste(path, app_factory):
