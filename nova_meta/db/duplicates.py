@@ -35,7 +35,7 @@ def find(connection, binding, after, size):
     parent, child, owner = (binding.identity.table, binding.owner.table,
                             binding.owner)
     live = [child.c.deleted == 0] if binding.soft else []
-    # The index of the owners is walked, and no row is looked at twice.
+    # The index of the owners is walked; a step begins where the last ended.
     last = connection.execute(
         sa.select(owner).where(owner > after).order_by(owner)
         .offset(size - 1).limit(1)).scalar()

@@ -12,7 +12,7 @@
 
 """The instance mapping of a server, read as plain rows.
 
-As nova.objects.InstanceMapping reads it, in half the time.
+As nova.objects.InstanceMapping reads it, without the ORM.
 """
 
 from nova.db.api import api as api_db_api
@@ -45,4 +45,5 @@ def instance_mapping_get(context, instance_uuid):
     cell = dict(zip(_CELLS.c.keys(), row[len(mapping):]))
     return objects.InstanceMapping._from_db_object(
         context, objects.InstanceMapping(),
-        {**mapping, 'cell_mapping': cell if cell['id'] else None})
+        {**mapping,
+         'cell_mapping': None if cell['id'] is None else cell})

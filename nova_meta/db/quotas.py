@@ -12,8 +12,9 @@
 
 """The limit of metadata_items, as upstream's database driver finds it.
 
-Upstream reads all limits of the project, of the user and of the class, from
-two databases, twice. Here one resource is read from each database once.
+Upstream reads the limits of all resources, and those of the classes twice: six
+statements, ten with a quota class. Here one resource is read, from each
+database once.
 """
 
 import sys
