@@ -126,19 +126,24 @@ class Bench:
             seen = {name: [] for name in self.hosts}
             for name in self.hosts:
                 self.clear(name)
-                self.client(name).merge({
-                    f'key {n}': 'old' for n in range(turns * requests)})
+                self.acknowledged(name, self.client(name).merge({
+                    f'key {n}': 'old' for n in range(turns * requests)}))
             for turn, name in itertools.product(range(turns), self.hosts):
                 one = self.client(name)
                 for n in range(turn * requests, (turn + 1) * requests):
-                    done = send(one, n)
-                    if not done.acknowledged:
-                        raise private.HostError(f'{name}: {done}')
+                    done = self.acknowledged(name, send(one, n))
                     seen[name].append(1000 * (done.ended - done.begun))
             medians[call] = {name: round(statistics.median(values), 2)
                              for name, values in seen.items()}
             self.out.print(f'{call}: {medians[call]}')
         return medians
+
+    @staticmethod
+    def acknowledged(name, done):
+        """Return what was done; an error if it was refused."""
+        if not done.acknowledged:
+            raise private.HostError(f'{name}: {done}')
+        return done
 
     def rates(self, writers, owners, turns):
         """Measure many writers that each add keys of their own.

@@ -20,6 +20,7 @@ URLs in NOVA_META_TEST_MARIADB_URL and NOVA_META_TEST_POSTGRESQL_URL.
 """
 
 import contextlib
+import errno
 import glob
 import os
 import pathlib
@@ -227,8 +228,10 @@ def free_port():
             try:
                 claim.bind(f'\0nova-meta-port-{port}')
                 listener.bind(('127.0.0.1', port))
-            except OSError:
+            except OSError as exc:
                 claim.close()
+                if exc.errno != errno.EADDRINUSE:
+                    raise
                 continue
         _claims.append(claim)
         return port

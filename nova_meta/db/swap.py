@@ -175,7 +175,7 @@ def _read(connection, binding, identity):
                               {'identity': identity}).all()
 
 
-# Each statement is made once for each binding, as that takes longer than to
+# Each statement is made once for each binding: that takes about as long as to
 # run it.
 
 @functools.cache

@@ -226,19 +226,19 @@ class QuotaTestCase(ComputeAPITestCase):
             finally:
                 locked.pop()
 
-        def checking(*args, **kwargs):
-            self.assertEqual([], locked)
-            return real_check(*args, **kwargs)
+        def unlocked(real):
+            def call(*args, **kwargs):
+                self.assertEqual([], locked)
+                return real(*args, **kwargs)
 
-        def reading(*args, **kwargs):
-            self.assertEqual([], locked)
-            return real_read(*args, **kwargs)
+            return call
 
-        real_swap, real_check = swap.swap, objects.Quotas.limit_check
-        real_read = quotas.metadata_items_limit
+        real_swap = swap.swap
         with mock.patch.object(swap, 'swap', locking), \
-                mock.patch.object(quotas, 'metadata_items_limit', reading), \
-                mock.patch.object(objects.Quotas, 'limit_check', checking):
+                mock.patch.object(quotas, 'metadata_items_limit',
+                                  unlocked(quotas.metadata_items_limit)), \
+                mock.patch.object(objects.Quotas, 'limit_check',
+                                  unlocked(objects.Quotas.limit_check)):
             self.assertLimit(20)
 
     def test_limit_is_known_before_the_lock(self):

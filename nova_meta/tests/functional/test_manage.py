@@ -106,6 +106,7 @@ class DuplicatesTests:
         self.assertEqual(127, self.run_command('--max-count', '0')[0])
 
     def test_steps_of_any_size(self):
+        self.addCleanup(self.run_command, '--fix')
         servers = sorted(next(self.unused) for _ in range(3))
         for server, surplus in zip(servers, (2, 0, 1)):
             self.add_rows(('a', '1'), *[('b', '1')] * (1 + surplus),
@@ -113,15 +114,19 @@ class DuplicatesTests:
         context = self.context()
         reader = main_db_api.get_context_manager(context).reader
         for size in range(1, 12):
-            seen, after = {}, ''
+            seen, after, ends = {}, '', []
             while after is not None:
                 with reader.connection.using(context) as connection:
                     found, after = duplicates.find(
                         connection, db_api.INSTANCE_METADATA, after, size)
                 self.assertFalse({*seen} & {*found})
                 seen.update(found)
+                ends.append(after)
             self.assertEqual({servers[0]: 2, servers[2]: 1}, seen)
-        self.run_command('--fix')
+            if size == 1:
+                # A step for each server.
+                self.assertLessEqual({*servers}, {*ends})
+                self.assertEqual(ends[:-1], sorted({*ends[:-1]}))
 
     def test_deleted_server(self):
         self.add_rows(('a', '1'), ('a', '2'))
