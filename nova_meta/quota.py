@@ -22,7 +22,9 @@ A request that turns out to need more gives up the lock, has that number
 checked, and starts over if it passes.
 """
 
-import contextlib
+from oslo_log import log as logging
+
+LOG = logging.getLogger(__name__)
 
 
 class NotChecked(Exception):
@@ -52,27 +54,28 @@ class Allowance:
     def expect(self, guess):
         """Read the limit, or check a likely number; not under a lock.
 
-        Errors are ignored: others come first, such as the state of the server,
-        and those are not known yet.
+        Errors are only logged: others come first, such as the state of the
+        server, and those are not known yet.
 
         :param guess: called without arguments, returns the number
         """
-        with contextlib.suppress(Exception):
+        try:
             if self._limit:
                 self._passed = self._limit()
             else:
                 self._pass(guess())
+        except Exception:
+            LOG.debug("No number of items is known to be allowed",
+                      exc_info=True)
 
     def ask(self, count):
         """Check a number that is needed, not under a lock.
 
         :raises: what the check raises
         """
-        if not self._limit:
-            # With some room, or each key that others add meanwhile would lead
-            # here again.
-            with contextlib.suppress(Exception):
-                self._pass(count * 5 // 4)
+        # The limit may have been raised. Of a check, some room is asked for,
+        # or each key that others add meanwhile would lead here again.
+        self.expect(lambda: count * 5 // 4)
         self._pass(count)
 
     def require(self, count):

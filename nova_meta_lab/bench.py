@@ -199,15 +199,19 @@ class Bench:
 
         :returns: {contestant: as :mod:`nova_meta_lab.costs` prints it}
         """
-        return {name: json.loads(subprocess.run(
+        return {name: self.costs_of(host) for name, host in self.hosts.items()}
+
+    def costs_of(self, host):
+        done = subprocess.run(
             [sys.executable, '-m', 'nova_meta_lab.costs'],
             input=json.dumps({
                 'target': self.key,
                 'name': host.names(self.target)[-1],
                 'database': host.url(self.target.database)}), text=True,
-            env=host.environment(), cwd=host.path,
-            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-            check=True).stdout) for name, host in self.hosts.items()}
+            env=host.environment(), cwd=host.path, capture_output=True)
+        if done.returncode:
+            raise private.HostError(done.stderr)
+        return json.loads(done.stdout)
 
 
 def parse(argv):

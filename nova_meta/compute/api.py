@@ -35,6 +35,9 @@ LOG = logging.getLogger(__name__)
 
 DATABASE_DRIVER = 'nova.quota.DbQuotaDriver'
 
+# Of a key or value, in characters; upstream's check has it as a number too.
+MAX_LENGTH = 255
+
 
 class _PartOf(dict):
     """Some pairs of a map, with the length of the whole map.
@@ -54,7 +57,7 @@ class _PartOf(dict):
 def _pairs_fit(metadata):
     """Whether upstream's quota check refuses none of the pairs by itself."""
     return '' not in metadata and all(
-        isinstance(text, str) and len(text) <= 255
+        isinstance(text, str) and len(text) <= MAX_LENGTH
         for pair in metadata.items() for text in pair)
 
 

@@ -86,8 +86,10 @@ def metadata_items_limit(context):
             found.update(
                 (row.scope, row.hard_limit)
                 for row in connection.execute(statement, {
-                    'project': context.project_id, 'user': context.user_id,
-                    'quota_class': context.quota_class,
+                    # Upstream does not ask for a nameless user or class.
+                    'project': context.project_id,
+                    'user': context.user_id or None,
+                    'quota_class': context.quota_class or None,
                     'default_class': main_db_api._DEFAULT_QUOTA_NAME})
                 # The database may ignore case.
                 if row.resource == RESOURCE)

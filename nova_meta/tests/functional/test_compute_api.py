@@ -13,6 +13,7 @@
 """Rules that are judged on the row as locked, quota and notifications."""
 
 import copy
+import itertools
 from unittest import mock
 
 from nova.compute import vm_states
@@ -243,7 +244,9 @@ class QuotaTestCase(ComputeAPITestCase):
 
     def test_limit_is_known_before_the_lock(self):
         # So that no transaction is given up to ask for more.
-        for limit in 202, 1000, -1:
+        for option, limit in itertools.product((128, 1000, -1),
+                                               (202, 1000, -1)):
+            self.flags(metadata_items=option, group='quota')
             self.set_limit(limit)
             self.update({str(n): '1' for n in range(200)}, delete=True)
             self.assertLocksOnce({'a': '2'}, checks=0)

@@ -30,8 +30,8 @@ from nova_meta.tests.functional import base
 
 QUOTAS = ('ProjectUserQuota', 'Quota', 'QuotaClass')
 PROJECTS = [client.PROJECT, 'another project']
-USERS = [client.USER, 'another user']
-CLASSES = ['default', 'gold']
+USERS = [client.USER, 'another user', '']
+CLASSES = ['default', 'gold', '']
 RESOURCES = [quotas.RESOURCE, 'injected_files']
 
 # What a limit may be set for: the table, and the values of its columns.
@@ -50,7 +50,8 @@ RELEVANT = [
     (database, table, columns, resource, deleted)
     for database, table, columns, resource, deleted in ROWS
     if resource == quotas.RESOURCE and not deleted and
-    {value for _, value in columns} <= {PROJECTS[0], USERS[0], *CLASSES}]
+    {value for _, value in columns} <= {
+        PROJECTS[0], USERS[0], 'default', 'gold'}]
 
 LIMITS = st.integers(min_value=-2, max_value=6)
 OPTIONS = st.integers(min_value=-1, max_value=6)
@@ -85,7 +86,7 @@ class LimitTestCase(base.DatabaseTestCase):
         cfg.CONF.set_override('metadata_items', option, 'quota')
         context = nova_context.RequestContext(
             user, client.PROJECT, quota_class=quota_class,
-            is_admin=user is None)
+            is_admin=not user)
         context.db_connection = self.cell
 
         def passes(count):
