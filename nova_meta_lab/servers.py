@@ -95,7 +95,12 @@ class Server:
         """Start it, or start it again, and wait until it answers."""
         self.stop()
         self.process = self._running.enter_context(
-            _running(self._command(), self.path, self.port))
+            _running(self._command(), self.path, self._answers))
+
+    def _answers(self):
+        """Whether it takes connections."""
+        with socket.socket() as probe:
+            return probe.connect_ex(('127.0.0.1', self.port)) == 0
 
     def stop(self):
         self._running.close()
@@ -154,6 +159,12 @@ class PostgreSQL(Server):
             '-k', self.path, '-h', '127.0.0.1', '-p', str(self.port),
             '-c', 'max_connections=500']
 
+    def _answers(self):
+        # It listens before it has recovered what it has.
+        return super()._answers() and not subprocess.call(
+            [self._find('pg_isready'), '--quiet', '--host=127.0.0.1',
+             f'--port={self.port}'])
+
     def _find(self, name):
         return _program(
             name, *sorted(glob.glob('/usr/lib/postgresql/*/bin'))[-1:])
@@ -183,7 +194,7 @@ def _directory(owner):
 
 
 @contextlib.contextmanager
-def _running(command, path, port, timeout=START_TIMEOUT):
+def _running(command, path, answers, timeout=START_TIMEOUT):
     log = path / 'log'
     with log.open('wb') as output:
         process = subprocess.Popen(
@@ -191,7 +202,7 @@ def _running(command, path, port, timeout=START_TIMEOUT):
             stdin=subprocess.DEVNULL, start_new_session=True, cwd='/')
     try:
         deadline = time.monotonic() + timeout
-        while not _answers(port):
+        while not answers():
             if process.poll() is not None or time.monotonic() > deadline:
                 # Indented, so that it stays a part of the traceback.
                 raise ServerMissing(f'{command[0]} does not start:\n' +
@@ -207,11 +218,6 @@ def _running(command, path, port, timeout=START_TIMEOUT):
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-
-
-def _answers(port):
-    with socket.socket() as probe:
-        return probe.connect_ex(('127.0.0.1', port)) == 0
 
 
 def free_port():
