@@ -13,7 +13,7 @@
 """Clients that go on and on, for as long as something happens to the servers.
 
 Writers set keys of their own, one after the other, and delete them again a
-little later. So what must be there in the end can be told key by key.
+little later.
 
 Observers read what is in a key, and overwrite what they have seen. So it shows
 if something was brought back that somebody has acted on: that what was
@@ -27,8 +27,7 @@ import time
 
 from nova_meta import etag
 from nova_meta.race import client
-from nova_meta.race import history
-from nova_meta.race import judge
+from nova_meta.race import order
 
 # How many keys of a client there are at a time.
 KEPT = 4
@@ -125,23 +124,12 @@ class Load:
         """How many seconds the slowest answer took."""
         return max(one.ended - one.begun for one in self.operations)
 
-    def faults(self, final):
-        """Hold the answers against the metadata in the end.
-
-        :returns: a Counter of some of :data:`judge.FAULTS`
-        """
-        return +judge.own_keys(judge.Round(
-            {}, [one for one in self.operations if self._is_own(one)],
-            {key: value for key, value in final.items()
-             if key not in SHARED}))
-
-    def contradictions(self, final):
+    def contradiction(self, final, initial=None):
         """Find what no order of the requests explains.
 
-        :returns: a list of sentences
+        :param final: the metadata in the end
+        :param initial: that before, if there was any
+        :returns: what there is, in words; empty if there is nothing
         """
-        return history.contradictions({}, self.operations, final, SHARED)
-
-    @staticmethod
-    def _is_own(operation):
-        return operation.key not in SHARED
+        return str(order.contradiction(
+            initial or {}, self.operations, final) or '')

@@ -216,9 +216,8 @@ def tell(name, found, options, out):
     :param name: of the cloud
     """
     total = sum(found.results.values(), judge.Result())
-    counted = {fault for one in WORKLOADS if one.name in found.results
-               for fault in judge.COUNTED[one.judgement]}
-    faults = [fault for fault in judge.FAULTS if fault in counted]
+    # Through the API nobody sees rows.
+    faults = [fault for fault in judge.FAULTS if fault != 'duplicate rows']
     title = f'{options.writers} writers, one server, {name}'
     out.print(report.verdict(title, {name: total}, faults))
     if options.json:
@@ -247,6 +246,10 @@ def verdict(found, out):
     if bad or found.others.lost:
         out.print(f'Updates were lost: {dict(bad)}' if bad else
                   'Keys of others were lost.', style='bold red')
+        for panel in found.rounds.values():
+            if panel.verdict.words:
+                out.print(f'{panel.title}:\n{panel.verdict.words}',
+                          markup=False, highlight=False)
         return 1
     if not total.acknowledged:
         raise cloud.CloudError('No update was acknowledged, so none could be '
@@ -265,12 +268,10 @@ def playable(options, quota, out):
     :param quota: how many items of metadata there is room for
     """
     workloads = chosen(options)
-    if quota > workload.QUOTA and any(
-            one.judgement is judge.fills for one in workloads):
+    if quota > workload.QUOTA and any(one.fills for one in workloads):
         out.print('The workload "quota" is left out: the server may have more '
                   f'than {workload.QUOTA} items of metadata.')
-        workloads = [one for one in workloads
-                     if one.judgement is not judge.fills]
+        workloads = [one for one in workloads if not one.fills]
     if not workloads:
         raise cloud.CloudError('There is nothing else to do.')
     return workloads
@@ -293,10 +294,11 @@ def play(metadata, workloads, options, found, progress):
             results[one.name] = results.get(
                 one.name, judge.Result()) + result
             if one.name not in worst or (
-                    result.faults.total() > worst[one.name].faults.total()):
+                    result.faults.total() >
+                    worst[one.name].verdict.faults.total()):
                 worst[one.name] = plot.Panel(
                     f'{one.name}, round {number} of {options.rounds}',
-                    player.played, result.faults)
+                    player.played, player.verdict)
             progress(one.name, 1)
 
 

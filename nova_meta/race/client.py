@@ -17,6 +17,7 @@ import json
 import time
 import urllib.parse
 
+from nova_meta import etag as tags
 from nova_meta.race import history
 
 USER, PROJECT = 'a' * 32, 'b' * 32
@@ -86,9 +87,16 @@ class Client:
         operation = history.Operation(
             call=call, key=key, pairs=pairs, status=status,
             answer=self._pairs(key, answer),
-            begun=begun, ended=time.monotonic(), etag=etag)
+            begun=begun, ended=time.monotonic(), etag=etag,
+            condition=self._condition(key))
         self.operations.append(operation)
         return operation
+
+    def _condition(self, key):
+        headers = [self.headers.get(name)
+                   for name in ('If-Match', 'If-None-Match')]
+        return tags.Condition.of(tags.of(key), *headers) if any(
+            headers) else None
 
     def _key(self, key):
         return key

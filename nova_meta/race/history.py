@@ -10,16 +10,8 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Is there an order in which all of this could have happened, one by one?
+"""What the calls do to a map, and what their clients were told."""
 
-A search over every order of the operations that their times allow, in the
-manner of Wing and Gong (Testing and Verifying Concurrent Objects, 1993), with
-what has been tried already remembered. It is exhaustive, so histories must be
-short, or the answers telling: a POST answers the whole merged map, which
-leaves few orders to try.
-"""
-
-import bisect
 import math
 from typing import Any
 from typing import NamedTuple
@@ -28,14 +20,6 @@ from typing import Optional
 LIST, SHOW, MERGE, REPLACE, SET, DELETE = (
     'list', 'show', 'merge', 'replace', 'set', 'delete')
 WRITES = frozenset((MERGE, REPLACE, SET, DELETE))
-
-# States of the search; a history that needs more has too many unknown outcomes
-# to be worth the wait.
-MOST_STATES = 200_000
-
-
-class Undecided(Exception):
-    """There are too many orders to try."""
 
 
 class Operation(NamedTuple):
@@ -49,6 +33,7 @@ class Operation(NamedTuple):
     :param ended: when the answer was there
     :param etag: the entity tag of the answer, with its quotes
     :param writer: the number of the client among those of a round
+    :param condition: the :class:`nova_meta.etag.Condition` that was sent
     """
 
     call: str
@@ -60,6 +45,13 @@ class Operation(NamedTuple):
     ended: float
     etag: Optional[str] = None
     writer: Optional[int] = None
+    condition: Any = None
+
+    @property
+    def keys(self):
+        """The keys that it names."""
+        return frozenset(self.pairs if self.pairs is not None else
+                         [] if self.key is None else [self.key])
 
     @property
     def acknowledged(self):
@@ -70,6 +62,31 @@ class Operation(NamedTuple):
         """Whether it may have happened, or not, or may happen yet."""
         return self.call in WRITES and (
             self.status is None or self.status >= 500)
+
+    @property
+    def changes(self):
+        """Whether it was told that it has changed the map."""
+        return self.call in WRITES and self.acknowledged
+
+    def told(self, keys=None):
+        """Say what was asked for and answered.
+
+        :param keys: those of interest, if not all that it names
+        """
+        keys = self.keys if keys is None else keys
+        asked = [self.call]
+        if self.key is not None:
+            asked.append(repr(self.key))
+        if self.pairs is not None and self.call != DELETE:
+            asked.append(str(part(self.pairs, keys)))
+        if self.condition:
+            asked.append('on a condition')
+        told = [str(self.status or 'no answer')]
+        if self.answer and self.answer != self.pairs:
+            told.append(str(part(self.answer, keys)))
+        who = '' if self.writer is None else f'writer {self.writer}, '
+        return (f'{who}{self.begun:.6f} to {self.ended:.6f} s: '
+                f'{" ".join(asked)}: {" ".join(told)}')
 
 
 def effect(state, operation):
@@ -83,147 +100,47 @@ def effect(state, operation):
 
 def explains(state, operation, quota=math.inf):
     """Tell whether a call on this map would have had this answer."""
-    after = effect(state, operation)
     if operation.unknown:
         return True
-    if operation.status == 403:
-        return len(after) > quota
-    if operation.status == 404:
+    condition, status = operation.condition, operation.status
+    holds = not condition or condition.holds(condition.tag(state))
+    if status in (304, 412):
+        return not (condition and holds)
+    if status == 404:
         return operation.key is not None and operation.key not in state
-    if operation.status in (401, 409, 412, 429):
+    if status in (401, 409, 429):
         return True
+    after = effect(state, operation)
+    if status == 403:
+        return len(after) > quota
+    if not holds:
+        return False
     if operation.call == DELETE:
         return operation.key in state
+    if operation.call == LIST:
+        return operation.answer == state
     if operation.call == SHOW:
-        return operation.answer == {
-            key: state[key] for key in [operation.key] if key in state}
+        return operation.answer == part(state, [operation.key])
     if operation.call == SET:
         return operation.answer == operation.pairs and len(after) <= quota
     return operation.answer == after and len(after) <= quota
 
 
-def linearizable(initial, operations, final, quota=math.inf):
-    """Tell whether some order of the operations explains every answer.
+def differences(state, operation):
+    """Return the keys that a call has seen otherwise than in this map.
 
-    Operations that did not overlap keep their order. One whose outcome is
-    unknown may take place at any later time, or never.
-
-    :param initial: the map before the first one
-    :param operations: :class:`Operation` objects
-    :param final: the map when all had ended
-    :param quota: how many items the map may have
-    :returns: bool
-    :raises: Undecided after MOST_STATES states
+    Of a call that was not told what is in them those that it names.
     """
-    operations = list(operations)
-    ends = [math.inf if op.unknown else op.ended for op in operations]
-    certain = {i for i, op in enumerate(operations) if not op.unknown}
-    tried = set()
-    stack = [(frozenset(range(len(operations))), dict(initial))]
-    while stack:
-        left, state = stack.pop()
-        mark = (left, frozenset(state.items()))
-        if mark in tried:
-            continue
-        if len(tried) == MOST_STATES:
-            raise Undecided()
-        tried.add(mark)
-        if not left & certain and state == final:
-            return True
-        earliest_end = min((ends[i] for i in left), default=math.inf)
-        for i in left:
-            operation = operations[i]
-            if operation.begun <= earliest_end and explains(
-                    state, operation, quota):
-                changes = operation.acknowledged or operation.unknown
-                stack.append((left - {i}, effect(state, operation)
-                              if changes else state))
-    return False
+    if operation.call in (LIST, MERGE) and operation.status == 200:
+        return {key for key, _ in state.items() ^ operation.answer.items()
+                } - operation.keys
+    if operation.call == SHOW and operation.status in (200, 404) and (
+            part(state, operation.keys) ==
+            (operation.answer if operation.status == 200 else {})):
+        return frozenset()
+    return operation.keys
 
 
-class _Zone(NamedTuple):
-    """When a key must, or might, have had a value.
-
-    :param value: the value
-    :param known: the first time that it was known to have been there
-    :param wanted: the last time that it had still to be there, or to come
-    """
-
-    value: Any
-    known: float
-    wanted: float
-
-
-def contradictions(initial, operations, final, keys):
-    """Find out of order what was read and written of single keys.
-
-    For keys that nobody deletes, and that get no value twice, histories of any
-    length. A value that was seen after it had been written holds until it is
-    seen last; two values cannot hold at once, and one that comes and goes
-    while another one holds can never have been there (Gibbons and Korach,
-    Testing Shared Memories, 1997).
-
-    :param initial: the map before the first operation
-    :param operations: :class:`Operation` objects; those whose outcome is
-        unknown may take place at any later time, or never
-    :param final: the map when all had ended
-    :param keys: those to look at
-    :returns: a list of sentences, empty if there is nothing wrong
-    """
-    found = []
-    for key in sorted(keys):
-        written, times = {initial.get(key): -math.inf}, []
-        for operation in operations:
-            times += _seen_of(key, operation, written)
-        times.append((final.get(key), math.inf, math.inf))
-        times.append((initial.get(key), -math.inf, -math.inf))
-        found += [f'{key}: {value!r} was read before anybody wrote it'
-                  for value, _begun, ended in times
-                  if value not in written or ended < written[value]]
-        found += [f'{key}: {one!r} and {other!r} were there at the same time'
-                  for one, other in _clashes(_zones(times))]
-    return found
-
-
-def _seen_of(key, operation, written):
-    """Return when a key had which value, and note when it was written."""
-    begun, ended = operation.begun, operation.ended
-    if key in (operation.pairs or ()):
-        value = operation.pairs[key]
-        if operation.acknowledged or operation.unknown:
-            written[value] = begun
-            return [(value, begun, math.inf if operation.unknown else ended)]
-    elif operation.status == 200 and (
-            operation.call in (LIST, MERGE) or operation.key == key):
-        return [(operation.answer.get(key), begun, ended)]
-    elif operation.call == SHOW and operation.status == 404 and (
-            operation.key == key):
-        return [(None, begun, ended)]
-    return []
-
-
-def _zones(times):
-    by_value = {}
-    for value, begun, ended in times:
-        zone = by_value.get(value, _Zone(value, math.inf, -math.inf))
-        by_value[value] = _Zone(value, min(zone.known, ended),
-                                max(zone.wanted, begun))
-    return by_value.values()
-
-
-def _clashes(zones):
-    """Yield pairs of values that cannot both have been there."""
-    held = sorted((zone for zone in zones if zone.known < zone.wanted),
-                  key=lambda zone: zone.known)
-    longest = None
-    for zone in held:
-        if longest and zone.known < longest.wanted:
-            yield longest.value, zone.value
-        if not longest or zone.wanted > longest.wanted:
-            longest = zone
-    begins = [zone.known for zone in held]
-    for zone in zones:
-        if zone.known >= zone.wanted:
-            before = bisect.bisect_left(begins, zone.wanted) - 1
-            if before >= 0 and zone.known < held[before].wanted:
-                yield held[before].value, zone.value
+def part(pairs, keys):
+    """Return the pairs of a map that have these keys."""
+    return {key: pairs[key] for key in sorted(keys) if key in pairs}

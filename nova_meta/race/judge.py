@@ -18,6 +18,7 @@ import math
 from typing import NamedTuple
 
 from nova_meta.race import history
+from nova_meta.race import order
 
 UNDECIDED = 'undecided rounds'
 
@@ -99,83 +100,47 @@ class Result:
         }
 
 
-def own_keys(played):
-    """Every key is written by one client only, one request at a time."""
-    faults = collections.Counter()
-    possible = collections.defaultdict(lambda: {None}, {
-        key: {value} for key, value in played.initial.items()})
-    for op in played.operations:
-        for key in op.pairs or [op.key]:
-            after = None if op.call == history.DELETE else op.pairs[key]
-            if op.status == 404:
-                faults['lost updates'] += None not in possible[key]
-            if op.acknowledged or op.status == 404:
-                possible[key] = {after}
-            elif op.unknown:
-                possible[key] |= {after}
-    for key in {*possible, *played.final}:
-        if played.final.get(key) not in possible[key]:
-            faults['resurrected deletes' if possible[key] == {None} else
-                   'lost updates'] += 1
-    return faults
+class Verdict(NamedTuple):
+    """What is wrong with a round.
+
+    :param faults: a Counter of some of :data:`FAULTS`
+    :param marks: {index in the round's operations: what is wrong with it}
+    :param words: a sentence or more, empty if nothing is wrong
+    """
+
+    faults: collections.Counter
+    marks: dict
+    words: str
 
 
-def replaces(played):
-    """Every client replaces the whole map by one of its own."""
-    return collections.Counter({
-        'mixed replaces': int(_sent_by_nobody(played))})
+def judge(played):
+    """Judge a round.
 
+    Updates of which the end shows that they were undone are named one by one.
+    If there are none, the answers may still contradict each other.
 
-def same_key(played):
-    """Every client gives the same key a value of its own."""
-    return collections.Counter({
-        'lost updates': int(_sent_by_nobody(played))})
-
-
-def _sent_by_nobody(played):
-    possible = [op.pairs for op in played.operations
-                if op.acknowledged or op.unknown]
-    if not any(op.acknowledged for op in played.operations):
-        possible.append(played.initial)
-    return played.final not in possible
-
-
-def delete_same_key(played):
-    """Every client deletes the one key."""
-    granted = sum(op.acknowledged for op in played.operations)
-    return collections.Counter({
-        'double deletes': max(0, granted - 1),
-        'resurrected deletes': int(granted > 0 and bool(played.final))})
-
-
-def fills(played):
-    """Every client adds a key, and there is room for half of them."""
-    faults = own_keys(played)
-    granted = sum(op.acknowledged for op in played.operations)
-    faults['over quota'] = int(
-        max(len(played.initial) + granted, len(played.final)) > played.quota)
-    return faults
-
-
-def any_order(played):
-    """Anything goes that could have happened one by one."""
+    :param played: a :class:`Round`
+    :returns: a :class:`Verdict`
+    """
+    marks = undone(played)
+    over = ['over quota'] * (len(played.final) > played.quota)
+    if marks:
+        words = '\n'.join(f'{fault}: {played.operations[n].told()}'
+                          for n, fault in marks.items())
+        return Verdict(collections.Counter(
+            [*marks.values(), *over, 'impossible rounds']), marks, words)
     try:
-        explained = history.linearizable(
-            played.initial, played.operations, played.final, played.quota)
-    except history.Undecided:
-        return collections.Counter({UNDECIDED: 1})
-    return collections.Counter({'impossible rounds': int(not explained)})
-
-
-# What each judgement counts, in this order.
-COUNTED = {
-    own_keys: ('lost updates', 'resurrected deletes'),
-    same_key: ('lost updates',),
-    delete_same_key: ('double deletes', 'resurrected deletes'),
-    replaces: ('mixed replaces',),
-    fills: ('lost updates', 'resurrected deletes', 'over quota'),
-    any_order: ('impossible rounds', UNDECIDED),
-}
+        wrong = order.contradiction(played.initial, played.operations,
+                                    played.final, played.quota)
+    except order.Undecided:
+        return Verdict(collections.Counter([UNDECIDED]), {}, '')
+    if wrong is None:
+        return Verdict(collections.Counter(), {}, '')
+    marks = {n: 'impossible rounds'
+             for n, op in enumerate(played.operations)
+             if any(op is one for one in wrong.operations)}
+    return Verdict(collections.Counter([*over, 'impossible rounds']), marks,
+                   str(wrong))
 
 
 def undone(played):
@@ -206,6 +171,14 @@ def undone(played):
                 found[n] = ('resurrected deletes' if op.call == history.DELETE
                             else 'lost updates')
     return found
+
+
+def _sent_by_nobody(played):
+    possible = [op.pairs for op in played.operations
+                if op.acknowledged or op.unknown]
+    if not any(op.acknowledged for op in played.operations):
+        possible.append(played.initial)
+    return played.final not in possible
 
 
 def _one_too_many(initial, writes):

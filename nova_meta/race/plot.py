@@ -27,6 +27,7 @@ KINDS = {
     'resurrected deletes': ('#ffffff', '#c0102a', 'deleted, but back'),
     'double deletes': ('#f29bab', '#c0102a', 'deleted twice'),
     'mixed replaces': ('#e0607a', '#8c0c1f', 'mixed with another'),
+    'impossible rounds': ('#d9a0e8', '#7b1fa2', 'contradicts another'),
 }
 INK, FAINT, GRID, ALARM = '#1f2933', '#6b7785', '#e4e7eb', '#c0102a'
 STYLE = f"""
@@ -52,12 +53,12 @@ class Panel(NamedTuple):
 
     :param title: what it is called
     :param played: a :class:`judge.Round` whose operations have writers
-    :param faults: a Counter of :data:`judge.FAULTS`
+    :param verdict: its :class:`judge.Verdict`
     """
 
     title: str
     played: judge.Round
-    faults: dict
+    verdict: judge.Verdict
 
 
 def write(picture, path):
@@ -114,8 +115,8 @@ def _panel(svg, panel, y):
     writers = 1 + max(op.writer for op in operations)
     scale = (WIDTH - LEFT - RIGHT) / (seconds or 1)
     caption = _text(svg, panel.title, 24, y + 14, style='name')
-    faults = ', '.join(f'{name}: {panel.faults[name]}'
-                       for name in judge.FAULTS if panel.faults[name])
+    faults = ', '.join(f'{name}: {panel.verdict.faults[name]}'
+                       for name in judge.FAULTS if panel.verdict.faults[name])
     _add(caption, 'tspan', dx=10, **{
         'class': 'fault' if faults else 'fine',
     }).text = faults or 'nothing lost'
@@ -129,9 +130,8 @@ def _panel(svg, panel, y):
         if me % NUMBERED == 0:
             _text(svg, f'writer {me}' if not me else str(me), LEFT - 8,
                   y + LANE * me + BAR + 1, anchor='end')
-    undone = judge.undone(panel.played)
     for n, op in enumerate(operations):
-        inside, around, label = KINDS[undone.get(n) or _kind(op)]
+        inside, around, label = KINDS[panel.verdict.marks.get(n) or _kind(op)]
         bar = _add(svg, 'rect', x=LEFT + (op.begun - begun) * scale + .5,
                    y=y + LANE * op.writer + (LANE - BAR) / 2,
                    width=max(1.5, (op.ended - op.begun) * scale - 1),

@@ -90,7 +90,7 @@ def rebuild_and(other):
 
     return workload.Workload(
         f'rebuild and {other}', lambda writers, room: BEFORE, requests,
-        judge.any_order, WRITERS, whole=True)
+        WRITERS, whole=True)
 
 
 class RebuildTests(services.WithServices):

@@ -13,12 +13,14 @@
 """Every fault is seen, and counted as what it is."""
 
 import collections
+from unittest import mock
 
 import testtools
 
 from nova_meta.race import history
 from nova_meta.race.history import Operation
 from nova_meta.race import judge
+from nova_meta.race import order
 
 
 def op(call, key=None, pairs=None, status=200):
@@ -31,82 +33,47 @@ def merged(**pairs):
 
 class JudgeTestCase(testtools.TestCase):
 
-    def judged(self, judgement, operations, final, initial=None, quota=128):
-        faults = judgement(judge.Round(initial or {}, operations, final,
+    def judged(self, operations, final, initial=None, quota=128):
+        return judge.judge(judge.Round(initial or {}, operations, final,
                                        quota))
-        self.assertLessEqual(set(faults), set(judge.FAULTS))
-        return {name: count for name, count in faults.items() if count}
 
-    def test_own_keys(self):
-        operations = [merged(a='1'), merged(b='1'),
-                      op(history.DELETE, key='c', status=204),
-                      op(history.MERGE, pairs={'d': '1'}, status=500)]
-        initial = {'c': '0', 'e': '0'}
-        self.assertEqual({}, self.judged(
-            judge.own_keys, operations, {'a': '1', 'b': '1', 'e': '0'},
-            initial))
+    def test_nothing_wrong(self):
+        verdict = self.judged([merged(a='1')], {'a': '1'})
+        self.assertEqual((collections.Counter(), {}, ''), verdict)
+
+    def test_what_is_gone_is_named(self):
+        verdict = self.judged([merged(a='1'), merged(b='1')], {'b': '1'})
+        self.assertEqual({'lost updates': 1, 'impossible rounds': 1},
+                         dict(verdict.faults))
+        self.assertEqual({0: 'lost updates'}, verdict.marks)
+        self.assertIn("lost updates: 0.000000 to 1.000000 s: merge "
+                      "{'a': '1'}: 200", verdict.words)
+
+    def test_what_contradicts_is_named(self):
+        # Everything is there, but the answers cannot both be true.
+        operations = [merged(a='1'), merged(b='1'), op(history.LIST)._replace(
+            answer={'a': '1', 'b': '1'}, begun=2, ended=3)]
+        verdict = self.judged(operations, {'a': '1', 'b': '1'})
+        self.assertEqual({'impossible rounds': 1}, dict(verdict.faults))
+        self.assertLessEqual({*verdict.marks.values()}, {'impossible rounds'})
+        self.assertIn(0, verdict.marks)
+        self.assertIn('No order explains these', verdict.words)
+
+    def test_too_many_orders(self):
+        self.patch(order, 'contradiction', mock.Mock(
+            side_effect=order.Undecided))
+        verdict = self.judged([merged(a='1')], {'a': '1'})
+        self.assertEqual({judge.UNDECIDED: 1}, dict(verdict.faults))
+
+    def test_over_quota(self):
+        # Two were let in where there was room for one.
+        operations = [merged(a='1'), merged(b='1')._replace(
+            answer={'a': '1', 'b': '1'})]
+        final = {'a': '1', 'b': '1'}
+        self.assertEqual({}, dict(self.judged(operations, final).faults))
         self.assertEqual(
-            {'lost updates': 1, 'resurrected deletes': 1},
-            self.judged(judge.own_keys, operations,
-                        {'b': '1', 'c': '0', 'e': '0'}, initial))
-        self.assertEqual({'lost updates': 1}, self.judged(
-            judge.own_keys, operations, {'a': '1', 'b': '1'}, initial))
-
-    def test_replaces(self):
-        operations = [op(history.REPLACE, pairs={'a': '1', 'b': '1'}),
-                      op(history.REPLACE, pairs={'a': '2', 'c': '2'}),
-                      op(history.REPLACE, pairs={'d': '3'}, status=409)]
-        for final, expected in (({'a': '2', 'c': '2'}, {}),
-                                ({'a': '2', 'b': '1'}, {'mixed replaces': 1}),
-                                ({'d': '3'}, {'mixed replaces': 1})):
-            self.assertEqual(expected, self.judged(
-                judge.replaces, operations, final))
-
-    def test_same_key(self):
-        operations = [op(history.SET, 'k', {'k': '1'}),
-                      op(history.SET, 'k', {'k': '2'})]
-        for final, expected in (({'k': '1'}, {}), ({}, {'lost updates': 1}),
-                                ({'k': '0'}, {'lost updates': 1})):
-            self.assertEqual(expected, self.judged(
-                judge.same_key, operations, final))
-
-    def test_nothing_acknowledged(self):
-        for status in (429, 500):
-            operations = [op(history.MERGE, pairs={'k': '1'}, status=status)]
-            for judgement, fault in ((judge.same_key, 'lost updates'),
-                                     (judge.replaces, 'mixed replaces')):
-                self.assertEqual({}, self.judged(
-                    judgement, operations, {'old': '0'}, {'old': '0'}))
-                self.assertEqual({fault: 1}, self.judged(
-                    judgement, operations, {}, {'old': '0'}))
-
-    def test_delete_same_key(self):
-        granted = op(history.DELETE, 'k', status=204)
-        refused = op(history.DELETE, 'k', status=404)
-        for operations, final, expected in (
-                ([granted, refused], {}, {}),
-                ([granted, granted], {}, {'double deletes': 1}),
-                ([granted, refused], {'k': '0'}, {'resurrected deletes': 1})):
-            self.assertEqual(expected, self.judged(
-                judge.delete_same_key, operations, final, {'k': '0'}))
-
-    def test_fills(self):
-        operations = [merged(a='1'), merged(b='1')]
-        self.assertEqual({}, self.judged(
-            judge.fills, operations, {'a': '1', 'b': '1'}, quota=2))
-        self.assertEqual({'over quota': 1}, self.judged(
-            judge.fills, operations, {'a': '1', 'b': '1'}, quota=1))
-        # Two were let in and one of them was lost: both are faults.
-        self.assertEqual(
-            {'over quota': 1, 'lost updates': 1},
-            self.judged(judge.fills, operations, {'a': '1'}, quota=1))
-
-    def test_any_order(self):
-        operations = [merged(a='1')]
-        self.assertEqual({}, self.judged(
-            judge.any_order, operations, {'a': '1'}))
-        self.assertEqual({'impossible rounds': 1}, self.judged(
-            judge.any_order, operations, {}))
+            {'impossible rounds': 1, 'over quota': 1},
+            dict(self.judged(operations, final, quota=1).faults))
 
     def test_undone(self):
         # Begun and ended, one after the other where it matters.
@@ -149,13 +116,6 @@ class JudgeTestCase(testtools.TestCase):
                 ([op(history.LIST)], {}, {}, {})):
             self.assertEqual(expected, judge.undone(
                 judge.Round(initial, operations, final)), (operations, final))
-
-    def test_counted(self):
-        # Each fault is counted by a judgement, but the one that is not
-        # judged by answers.
-        self.assertEqual(
-            set(judge.FAULTS) - {'duplicate rows'},
-            {fault for faults in judge.COUNTED.values() for fault in faults})
 
     def test_results_add_up(self):
         one = judge.Result.of([merged(a='1'), op(history.LIST)], 1.0,

@@ -41,8 +41,9 @@ class PlotTestCase(testtools.TestCase):
 
     def draw(self, final, **faults):
         """Draw a round; return the SVG as it is read back from a file."""
-        panel = plot.Panel('merge', judge.Round({}, self.operations, final),
-                           collections.Counter(faults))
+        played = judge.Round({}, self.operations, final)
+        panel = plot.Panel('merge', played, judge.Verdict(
+            collections.Counter(faults), judge.undone(played), ''))
         path = os.path.join(self.useFixture(fixtures.TempDir()).path, 'svg')
         plot.write(plot.timeline('a & b', {'merge': panel}), path)
         return ElementTree.parse(path).getroot()
