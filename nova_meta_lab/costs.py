@@ -27,11 +27,10 @@ import statistics
 import sys
 import time
 
-from nova.wsgi import osapi_compute
 import sqlalchemy as sa
 from sqlalchemy import event
-import webob
 
+from nova_meta_lab import steps
 from nova_meta_lab import target as targets
 
 TEN = {f'key {n}': 'old' for n in range(10)}
@@ -51,21 +50,6 @@ CALLS = {
         lambda one: one.replace(dict.fromkeys(TEN, 'new'))),
     'DELETE': (TEN, lambda one: one.delete('key 0')),
 }
-
-
-class InProcess:
-    """Makes a client ask the nova-api of its own process."""
-
-    def _send(self, method, path, body):
-        request = webob.Request.blank(path, method=method,
-                                      headers=self.headers)
-        if body is not None:
-            request.body = body.encode()
-        response = request.get_response(osapi_compute.application)
-        if response.status_int not in (200, 204):
-            raise RuntimeError(f'{method} {path}: {response.text}')
-        return (response.status_int, None,
-                json.loads(response.text) if response.text else {})
 
 
 class Counter:
@@ -96,7 +80,7 @@ class Counter:
 def main():
     asked = json.load(sys.stdin)
     target, name = targets.TARGETS[asked['target']], asked['name']
-    one = type('Client', (InProcess, target.client), {})('/v2.1', name)
+    one = steps.client_of(target, name)
     database = sa.create_engine(asked['database'])
     calls = {call: how for call, how in CALLS.items()
              if 'PUT, ' not in call or hasattr(one, 'replace')}
@@ -111,13 +95,18 @@ def main():
               sys.stdout)
 
 
+def acknowledged(done):
+    if not done.acknowledged:
+        raise RuntimeError(done.told())
+
+
 def count(calls, one, prepare):
     counts = {}
     counter = Counter()
     for call, (before, send) in calls.items():
         prepare(before)
         counter.statements = counter.commits = 0
-        send(one)
+        acknowledged(send(one))
         counts[call] = {'statements': counter.statements,
                         'commits': counter.commits}
     return counts
@@ -130,7 +119,8 @@ def cpu(one, prepare):
         spent = []
         for n in range(REPEATS):
             begun = time.process_time()
-            at_depth(n, lambda: one.merge({'key 0': str(n)}))
+            acknowledged(at_depth(
+                n, lambda: one.merge({'key 0': str(n)})))
             spent.append(1000 * (time.process_time() - begun))
         medians[size] = round(statistics.median(spent), 2)
     return medians

@@ -205,16 +205,22 @@ class Host(servers.Made):
             the first, all are in :attr:`urls`
         """
         self.stop()
-        started = [self._start(number, app_factory, processes, threads)
+        self.write_api_paste(app_factory)
+        started = [self._start(number, processes, threads)
                    for number in self._numbers]
         for process, url in started:
             self._wait(process, url)
         self.urls = [url for process, url in started]
         return self.urls[0]
 
-    def _start(self, number, app_factory, processes, threads):
+    def write_api_paste(self, app_factory):
+        """Say what is served next; as for :meth:`serve`."""
+        for number in self._numbers:
+            write_api_paste(self._directory(number) / 'api-paste.ini',
+                            app_factory)
+
+    def _start(self, number, processes, threads):
         path = self._directory(number)
-        write_api_paste(path / 'api-paste.ini', app_factory)
         port = servers.free_port()
         log = self._served.enter_context((path / 'uwsgi.log').open('ab'))
         process = subprocess.Popen(

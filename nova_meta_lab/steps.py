@@ -1,0 +1,113 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""A nova-api that goes on one step at a time; its own program.
+
+Loads nova-api into its own process, so OS_NOVA_CONFIG_DIR has to be set and
+there are no arguments. Each line of standard input asks for one request, in
+JSON: {"target": one of nova_meta_lab.target.TARGETS, "name": whose map,
+"call": method of the client, "arguments": [...], "headers": {...}}.
+
+A step is a statement that reads or writes rows of a server or a flavor, or the
+COMMIT of what has written some. Before each of them a line is printed,
+{"step": what it is, "connection": by which the database server knows the
+connection}, and a line of input is awaited. When the request has been answered
+its Operation is printed, as {"done": {...}}.
+"""
+
+import json
+import re
+import sys
+
+from nova.wsgi import osapi_compute
+import sqlalchemy as sa
+from sqlalchemy import event
+import webob
+
+from nova_meta_lab import target as targets
+
+TABLES = re.compile(r'\b(instances|instance_metadata|instance_system_metadata|'
+                    r'flavors|flavor_extra_specs)\b')
+
+
+class InProcess:
+    """Makes a client ask the nova-api of its own process."""
+
+    def _send(self, method, path, body):
+        request = webob.Request.blank(path, method=method,
+                                      headers=self.headers)
+        if body is not None:
+            request.body = body.encode()
+        response = request.get_response(osapi_compute.application)
+        return (response.status_int, response.headers.get('ETag'),
+                json.loads(response.text) if response.text else {})
+
+
+def client_of(target, name, headers=None):
+    """Make a client of the nova-api of this process.
+
+    :param target: a :class:`nova_meta_lab.target.Target`
+    """
+    return type('Client', (InProcess, target.client), {})('/v2.1', name,
+                                                          headers)
+
+
+class Steps:
+    """Waits before each step of what this process does."""
+
+    def __init__(self):
+        self._changing = set()
+        event.listen(sa.Engine, 'before_cursor_execute', self._execute)
+        event.listen(sa.Engine, 'commit', self._commit)
+
+    def _execute(self, connection, cursor, statement, *args):
+        table = TABLES.search(statement)
+        if table:
+            verb = statement.split()[0].upper()
+            if verb != 'SELECT' or 'FOR UPDATE' in statement:
+                self._changing.add(id(connection))
+            self._wait(f'{verb} {table.group()}', connection)
+
+    def _commit(self, connection):
+        if id(connection) in self._changing:
+            self._changing.remove(id(connection))
+            self._wait('COMMIT', connection)
+
+    @staticmethod
+    def _wait(step, connection):
+        driver = connection.connection.dbapi_connection
+        number = next((getattr(driver, name)() for name in (
+            'thread_id', 'get_backend_pid') if hasattr(driver, name)), None)
+        say({'step': step, 'connection': number})
+        sys.stdin.readline()
+
+
+def say(what):
+    print(json.dumps(what), flush=True)
+
+
+def main():
+    steps = None
+    for line in sys.stdin:
+        asked = json.loads(line)
+        one = client_of(targets.TARGETS[asked['target']], asked['name'],
+                        asked['headers'])
+        if steps is None:
+            # Whatever is done only once is done by now.
+            one.list()
+            steps = Steps()
+        done = getattr(one, asked['call'])(*asked['arguments'])
+        say({'done': done._replace(condition=None)._asdict()})
+
+
+if __name__ == '__main__':
+    main()
