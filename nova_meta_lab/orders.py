@@ -518,7 +518,7 @@ COLUMNS = ('database', 'written', 'pairs', 'orders', 'not explained', '409',
 
 
 def rows(found):
-    """Yield the rows of a table with COLUMNS, and a sum."""
+    """Yield the rows of a table with COLUMNS."""
     for name, target in dict.fromkeys(key[:2] for key in found):
         ours, stock = (found[name, target, one].values()
                        for one in ('nova-meta', 'stock'))
@@ -538,6 +538,13 @@ def view(found):
     return shown
 
 
+def list_table(*table_rows):
+    """Return the lines of a table of documentation; the first row heads it."""
+    return ['.. list-table::', '   :header-rows: 1', '', *(
+        f'   {" " if number else "*"}  - {cell}'
+        for row in table_rows for number, cell in enumerate(row))]
+
+
 def evidence(found, argv, minutes):
     """Return a page of documentation, with what was found."""
     lines = [
@@ -547,13 +554,9 @@ def evidence(found, argv, minutes):
         f':Date: {datetime.date.today()}',
         f':Command: ``python -m nova_meta_lab.orders {" ".join(argv)}``',
         f':Took: {minutes:.1f} minutes', '',
-        '.. list-table::', '   :header-rows: 1', '']
-    for row in (COLUMNS, *rows(found)):
-        lines += [f'   *  - {cell}' if not number else f'      - {cell}'
-                  for number, cell in enumerate(row)]
-    lines += ['', 'Each pair on each database: orders played, and of stock '
-              'Nova how many of those played are not explained.', '',
-              '.. list-table::', '   :header-rows: 1', '']
+        *list_table(COLUMNS, *rows(found)), '',
+        'Each pair on each database: orders played, and of stock Nova how '
+        'many of those played are not explained.', '']
     header = ('database', 'pair', 'orders', 'not explained',
               'stock: orders', 'not explained')
     details = [(name, ' and '.join(pair), count.orders, count.wrong,
@@ -563,9 +566,7 @@ def evidence(found, argv, minutes):
                for (name, target, contestant), counts in found.items()
                if contestant == 'nova-meta'
                for pair, count in counts.items()]
-    for row in (header, *details):
-        lines += [f'   *  - {cell}' if not number else f'      - {cell}'
-                  for number, cell in enumerate(row)]
+    lines += list_table(header, *details)
     return ''.join(line.rstrip() + '\n' for line in lines)
 
 
