@@ -68,6 +68,7 @@ class Steps:
         self._changing = set()
         event.listen(sa.Engine, 'before_cursor_execute', self._execute)
         event.listen(sa.Engine, 'commit', self._commit)
+        event.listen(sa.Engine, 'rollback', self._roll_back)
 
     def _execute(self, connection, cursor, statement, *args):
         table = TABLES.search(statement)
@@ -81,6 +82,9 @@ class Steps:
         if id(connection) in self._changing:
             self._changing.remove(id(connection))
             self._wait('COMMIT', connection)
+
+    def _roll_back(self, connection):
+        self._changing.discard(id(connection))
 
     @staticmethod
     def _wait(step, connection):
