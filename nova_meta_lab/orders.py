@@ -26,8 +26,6 @@ before the other one has begun, by that order.
 
 import argparse
 import contextlib
-import datetime
-import importlib.metadata
 import itertools
 import json
 import queue
@@ -45,9 +43,9 @@ import sqlalchemy as sa
 from nova_meta import etag
 from nova_meta.race import history
 from nova_meta.race import order
-from nova_meta_lab import galera
+from nova_meta_lab import databases
+from nova_meta_lab import evidence
 from nova_meta_lab import host as private
-from nova_meta_lab import servers
 from nova_meta_lab import target as targets
 
 PATIENCE = 60
@@ -436,38 +434,11 @@ def play(host, target, app_factory, number=None, seed=0, told=print):
     return counts
 
 
-@contextlib.contextmanager
-def database(name):
-    """Start a database server.
-
-    :param name: one of DATABASES
-    :returns: a context manager of the URL, as for Host
-    """
-    if name == 'sqlite':
-        yield None
-    elif name == 'galera':
-        with galera.Cluster() as cluster:
-            yield cluster.url
-    else:
-        kind, _, variant = name.partition(' ')
-        with servers.SERVERS[kind]() as server:
-            url = sa.make_url(server.url)
-            if variant:
-                url = url.update_query_dict({
-                    'init_command':
-                    'SET SESSION innodb_snapshot_isolation = ON'})
-            yield url.render_as_string(hide_password=False)
-
-
-DATABASES = ('sqlite', 'mariadb', 'mariadb snapshot', 'postgresql', 'galera')
-
-
 def parse(argv):
     parser = argparse.ArgumentParser(
         prog='orders', description=__doc__.split('\n\n')[0],
         formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument('database', nargs='*', metavar='DATABASE',
-                        default=DATABASES, help='any of: %(default)s')
+    databases.add_argument(parser)
     parser.add_argument('--target', choices=sorted(CALLS), action='append',
                         help='what is written; all if not given')
     parser.add_argument('--stock', type=int, default=100, metavar='N',
@@ -476,11 +447,7 @@ def parse(argv):
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--evidence', metavar='FILE',
                         help='write a page of documentation')
-    options = parser.parse_args(argv)
-    unknown = set(options.database) - set(DATABASES)
-    if unknown:
-        parser.error(f'no such database: {", ".join(unknown)}')
-    return options
+    return parser.parse_args(argv)
 
 
 def main(argv=None):
@@ -488,7 +455,8 @@ def main(argv=None):
     options, out = parse(argv), console.Console()
     found, begun = {}, time.monotonic()
     for name in options.database:
-        with database(name) as url, private.Host(url) as host:
+        with databases.started(name) as server, private.Host(
+                server.url) as host:
             for target in options.target or sorted(CALLS):
                 for contestant, app_factory, number in (
                         ('nova-meta', private.NOVA_META, None),
@@ -507,8 +475,8 @@ def main(argv=None):
     minutes = (time.monotonic() - begun) / 60
     out.print(f'{minutes:.1f} minutes')
     if options.evidence:
-        with open(options.evidence, 'w') as page:
-            page.write(evidence(found, argv, minutes))
+        with open(options.evidence, 'w') as file:
+            file.write(page(found, argv, minutes))
     return int(any(count.wrong for (_, _, contestant), counts in found.items()
                    if contestant == 'nova-meta' for count in counts.values()))
 
@@ -538,27 +506,8 @@ def view(found):
     return shown
 
 
-def list_table(*table_rows):
-    """Return the lines of a table of documentation; the first row heads it."""
-    return ['.. list-table::', '   :header-rows: 1', '', *(
-        f'   {" " if number else "*"}  - {cell}'
-        for row in table_rows for number, cell in enumerate(row))]
-
-
-def evidence(found, argv, minutes):
+def page(found, argv, minutes):
     """Return a page of documentation, with what was found."""
-    lines = [
-        '.. Written by nova_meta_lab/orders.py.', '',
-        f':Version: nova-meta {importlib.metadata.version("nova-meta")}, '
-        f'Nova {importlib.metadata.version("nova")}',
-        f':Date: {datetime.date.today()}',
-        f':Command: ``python -m nova_meta_lab.orders {" ".join(argv)}``',
-        f':Took: {minutes:.1f} minutes', '',
-        *list_table(COLUMNS, *rows(found)), '',
-        'Each pair on each database: orders played, and of stock Nova how '
-        'many of those played are not explained.', '']
-    header = ('database', 'pair', 'orders', 'not explained',
-              'stock: orders', 'not explained')
     details = [(name, ' and '.join(pair), count.orders, count.wrong,
                 *((other.orders, other.wrong) if (
                     other := found[name, target, 'stock'].get(pair))
@@ -566,8 +515,13 @@ def evidence(found, argv, minutes):
                for (name, target, contestant), counts in found.items()
                if contestant == 'nova-meta'
                for pair, count in counts.items()]
-    lines += list_table(header, *details)
-    return ''.join(line.rstrip() + '\n' for line in lines)
+    return evidence.page(
+        'Orders of two requests', 'nova_meta_lab.orders', argv, minutes,
+        evidence.table(COLUMNS, *rows(found)),
+        ['Each pair on each database: orders played, and of stock Nova how '
+         'many of those played are not explained.'],
+        evidence.table(('database', 'pair', 'orders', 'not explained',
+                        'stock: orders', 'not explained'), *details))
 
 
 if __name__ == '__main__':

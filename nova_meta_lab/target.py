@@ -18,6 +18,7 @@ import math
 import sqlalchemy as sa
 
 from nova_meta.race import client
+from nova_meta.race import history
 from nova_meta.race import workload
 
 
@@ -94,6 +95,29 @@ class Target:
         connection.execute(
             sa.update(self.owners).where(self.owners.c[self.identity] == name)
             .values(updated_at=now))
+
+
+class RebuildClient(client.MetadataClient):
+    """Rebuilds a server with metadata, which replaces what there was."""
+
+    path = '/servers/{}/action'
+    whole = 'rebuild'
+
+    def __init__(self, url, name, headers=None):
+        super().__init__(url, name, {'X-Auth-Token': 'for Glance',
+                                     **(headers or {})})
+        self._rebuilt = None
+
+    def rebuild(self, pairs):
+        self._rebuilt = pairs
+        return self._do(history.REPLACE, 'POST', pairs=pairs)
+
+    def _body(self, key, pairs):
+        return {'rebuild': {'imageRef': client.IMAGE, 'metadata': pairs}}
+
+    def _pairs(self, key, answer):
+        # The answer has what is there a little later.
+        return self._rebuilt
 
 
 METADATA = Target(

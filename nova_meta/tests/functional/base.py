@@ -40,6 +40,7 @@ from nova_meta.db import transaction
 from nova_meta.race import client
 from nova_meta_lab import host
 from nova_meta_lab import servers
+from nova_meta_lab import services
 from nova_meta_lab import target
 
 INSTANCES = sa.table(
@@ -299,6 +300,16 @@ class DatabaseTestCase(testtools.TestCase):
         running = Running(function, args, kwargs)
         self.addCleanup(running.thread.join, PATIENCE)
         return running
+
+
+class WithServices:
+    """Mixed into a test case whose private Nova asks other services."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.services = cls.enterClassContext(services.Services().running())
+        cls.nova_options = cls.services.nova_options
+        super().setUpClass()
 
 
 @contextlib.contextmanager

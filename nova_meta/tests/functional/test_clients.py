@@ -28,7 +28,6 @@ from openstackclient import shell as openstack_shell
 from nova_meta.race import client
 from nova_meta.race import workload
 from nova_meta.tests.functional import base
-from nova_meta.tests.functional import services
 from nova_meta_lab import host
 
 LONG = 'x' * 256
@@ -95,7 +94,7 @@ SDK = [
 ]
 
 
-class ClientsTestCase(services.WithServices, base.DatabaseTestCase):
+class ClientsTestCase(base.WithServices, base.DatabaseTestCase):
 
     servers_made = 9
 

@@ -35,8 +35,8 @@ from nova_meta.race import plot
 from nova_meta.race import workload
 from nova_meta.tests.functional import base
 from nova_meta.tests.functional import mutants
-from nova_meta.tests.functional import services
 from nova_meta_lab import host
+from nova_meta_lab import services
 
 # Stock loses in the first round, nearly always.
 MOST_RUNS = 5
@@ -44,7 +44,7 @@ MOST_RUNS = 5
 THEIRS = [('server', 'old'), ('theirs too', 'old')]
 
 
-class RaceTestCase(services.WithServices, base.DatabaseTestCase):
+class RaceTestCase(base.WithServices, base.DatabaseTestCase):
 
     servers_made = 20
 

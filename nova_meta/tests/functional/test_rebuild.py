@@ -21,12 +21,9 @@ import os
 import sqlalchemy as sa
 from testtools import content
 
-from nova_meta.race import client
-from nova_meta.race import history
 from nova_meta.race import judge
 from nova_meta.race import workload
 from nova_meta.tests.functional import base
-from nova_meta.tests.functional import services
 from nova_meta_lab import host
 from nova_meta_lab import target
 
@@ -46,24 +43,6 @@ OTHERS = {
 }
 
 
-class ActionClient(client.MetadataClient):
-    """Rebuilds a server with metadata."""
-
-    path = '/servers/{}/action'
-    whole = 'rebuild'
-
-    def rebuild(self, pairs):
-        self._rebuilt = pairs
-        return self._do(history.REPLACE, 'POST', pairs=pairs)
-
-    def _body(self, key, pairs):
-        return {'rebuild': {'imageRef': client.IMAGE, 'metadata': pairs}}
-
-    def _pairs(self, key, answer):
-        # The answer has what is there a little later.
-        return self._rebuilt
-
-
 class Subject(target.InDatabase):
     """The metadata of a server that can be rebuilt."""
 
@@ -71,8 +50,7 @@ class Subject(target.InDatabase):
         # One of them, the others do something else.
         if number:
             return super().client(number)
-        return ActionClient(self._urls[0], self._name,
-                            {'X-Auth-Token': 'for Glance'})
+        return target.RebuildClient(self._urls[0], self._name)
 
     def prepare(self, pairs):
         super().prepare(pairs)
@@ -93,7 +71,7 @@ def rebuild_and(other):
         WRITERS, whole=True)
 
 
-class RebuildTests(services.WithServices):
+class RebuildTests(base.WithServices):
 
     servers_made = 4
 

@@ -60,11 +60,11 @@ class CountTestCase(testtools.TestCase):
 
     def test_evidence(self):
         counts = {('merge', 'set'): orders.Count(12, 0, 0, '')}
-        page = orders.evidence(
+        page = orders.page(
             {('sqlite', 'metadata', 'nova-meta'): counts,
              ('sqlite', 'metadata', 'stock'): {
                  ('merge', 'set'): orders.Count(20, 7, 0, 'lost')}},
             ['sqlite'], 1.5)
         self.assertIn('orders sqlite``', page)
-        self.assertIn('   *  - sqlite\n      - merge and set\n      - 12\n'
-                      '      - 0\n      - 20\n      - 7\n', page)
+        self.assertIn('   * - sqlite\n     - merge and set\n     - 12\n'
+                      '     - 0\n     - 20\n     - 7\n', page)

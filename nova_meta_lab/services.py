@@ -174,13 +174,3 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, *args):
         pass
-
-
-class WithServices:
-    """Mixed into a test case whose private Nova asks these services."""
-
-    @classmethod
-    def setUpClass(cls):
-        cls.services = cls.enterClassContext(Services().running())
-        cls.nova_options = cls.services.nova_options
-        super().setUpClass()

@@ -1,0 +1,44 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Pages of documentation that a run writes about what it has found."""
+
+import datetime
+import importlib.metadata
+
+
+def page(title, module, argv, minutes, *blocks):
+    """Return a page, as text.
+
+    :param title: of the page
+    :param module: the name of the program
+    :param argv: its arguments
+    :param minutes: that it took
+    :param blocks: lists of lines, such as :func:`table` returns
+    """
+    versions = (f'{name} {importlib.metadata.version(name)}'
+                for name in ('nova-meta', 'nova', 'SQLAlchemy'))
+    lines = [
+        f'.. Written by {module}.', '', title, '=' * len(title), '',
+        f':Versions: {", ".join(versions)}',
+        f':Date: {datetime.date.today()}',
+        f':Command: ``{" ".join(["python -m", module, *argv])}``',
+        f':Took: {minutes:.1f} minutes', '',
+        *(line for block in blocks for line in (*block, ''))]
+    return ''.join(line.rstrip() + '\n' for line in lines).rstrip('\n') + '\n'
+
+
+def table(header, *rows):
+    """Return the lines of a table; the cells are of any type."""
+    return ['.. list-table::', '   :header-rows: 1', '', *(
+        f'   {" " if number else "*"} - {cell}'.rstrip()
+        for row in (header, *rows) for number, cell in enumerate(row))]
