@@ -23,6 +23,7 @@ import time
 from oslo_db import api as oslo_db_api
 from oslo_db import exception as db_exc
 from oslo_log import log as logging
+from sqlalchemy import exc as sqla_exc
 
 from nova_meta.db import swap
 
@@ -74,7 +75,7 @@ def is_conflict(exc):
 def is_connection_lost(exc):
     """Tell whether an error means that the database server is gone.
 
-    Or that its node is no longer, or not yet, part of its cluster. Before
+    Or is not there yet, or its node is no part of its cluster. Before
     COMMIT nothing was changed. At COMMIT nobody knows.
 
     :param exc: an exception of SQLAlchemy, oslo.db or the engine
@@ -82,6 +83,10 @@ def is_connection_lost(exc):
     """
     if isinstance(exc, db_exc.DBConnectionError):
         return True
+    if isinstance(exc, sqla_exc.OperationalError) and exc.statement is None:
+        # There was no connection to be had. oslo.db does not know what
+        # psycopg2 says of a server that is starting up.
+        return not is_conflict(exc)
     driver = _of_driver(exc)
     return driver is not None and driver.args[:1] and (
         driver.args[0] in MYSQL_LOST)

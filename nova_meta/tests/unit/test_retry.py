@@ -34,6 +34,10 @@ def mysql(code):
     return raised(pymysql.err.OperationalError(code, 'message'))
 
 
+def without_statement(*args):
+    return sqla_exc.OperationalError(None, None, Exception(*args))
+
+
 def sqlite(name):
     error = sqlite3.OperationalError('message')
     error.sqlite_errorname = name
@@ -68,12 +72,14 @@ class IsConnectionLostTestCase(testtools.TestCase):
 
     def test_lost(self):
         for exc in (db_exc.DBConnectionError(), mysql(1180),
-                    db_exc.DBError(mysql(1180))):
+                    db_exc.DBError(mysql(1180)),
+                    without_statement('the database system is starting up')):
             self.assertTrue(retry.is_connection_lost(exc), exc)
 
     def test_other_errors(self):
         for exc in (ValueError('1180'), mysql(1213), postgresql('40001'),
-                    db_exc.DBDeadlock(), swap.VersionMismatch()):
+                    db_exc.DBDeadlock(), swap.VersionMismatch(),
+                    raised(Exception('disk full')), without_statement(1020)):
             self.assertFalse(retry.is_connection_lost(exc), exc)
 
 
