@@ -58,10 +58,14 @@ class Operation(NamedTuple):
         return self.status in (200, 202, 204)
 
     @property
+    def unanswered(self):
+        """Whether its client was told nothing of the map."""
+        return self.status is None or self.status >= 500
+
+    @property
     def unknown(self):
         """Whether it may have happened, or not, or may happen yet."""
-        return self.call in WRITES and (
-            self.status is None or self.status >= 500)
+        return self.call in WRITES and self.unanswered
 
     @property
     def changes(self):
@@ -100,7 +104,7 @@ def effect(state, operation):
 
 def explains(state, operation, quota=math.inf):
     """Tell whether a call on this map would have had this answer."""
-    if operation.unknown:
+    if operation.unanswered:
         return True
     condition, status = operation.condition, operation.status
     holds = not condition or condition.holds(condition.tag(state))

@@ -44,7 +44,7 @@ from nova_meta.race import history
 # Steps that it may take to get past an answer: with all positions, and with
 # the first that is found.
 MOST_TRIED = 200_000
-MOST_TRIED_AT_FIRST = 10_000
+MOST_TRIED_AT_FIRST = 100_000
 
 # Events before a contradiction that are looked at for its reasons.
 RECENT = 500
@@ -259,6 +259,9 @@ class _Search:
     """Operations are numbers here."""
 
     def __init__(self, initial, operations, final, quota):
+        # A read without an answer says nothing.
+        operations = [op for op in operations
+                      if op.unknown or not op.unanswered]
         self._operations = [*operations, history.Operation(
             history.LIST, None, None, 200, final, math.inf, math.inf)]
         self._initial = dict(initial)

@@ -127,6 +127,12 @@ class OrderTestCase(testtools.TestCase):
         self.assertPossible({}, [show(status=404)], {})
         self.assertImpossible({'a': '1'}, [show(status=404)], {'a': '1'})
 
+    def test_read_without_an_answer(self):
+        for status in 500, None:
+            self.assertPossible({'a': '1'}, [
+                op(history.LIST, status=status, answer={}),
+                op(history.SHOW, key='a', status=status)], {'a': '1'})
+
     def test_conditions(self):
         tag = etag.of_map({'a': '1'})
         condition = etag.Condition.of(etag.of_map, f'"{tag}"', None)
