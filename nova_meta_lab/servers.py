@@ -121,14 +121,15 @@ class MariaDB(Server):
         return f'mysql+pymysql://root@127.0.0.1:{self.port}/'
 
     def _install(self):
+        # One that starts removes what others have in a common tmpdir.
         _run(_program('mariadb-install-db'), '--no-defaults',
-             f'--datadir={self.path}/data', '--skip-test-db',
+             f'--datadir={self.path}/data', f'--tmpdir={self.path}',
+             '--skip-test-db',
              '--auth-root-authentication-method=normal', *self._become())
 
     def _command(self):
         return [
             _program('mariadbd', '/usr/sbin'), '--no-defaults',
-            # One that starts removes what others have in a common tmpdir.
             f'--datadir={self.path}/data', f'--tmpdir={self.path}',
             f'--socket={self.path}/socket',
             f'--pid-file={self.path}/pid', '--bind-address=127.0.0.1',
@@ -165,6 +166,19 @@ class PostgreSQL(Server):
             [self._find('pg_isready'), '--quiet', '--host=127.0.0.1',
              f'--port={self.port}'])
 
+    def kill(self):
+        # Its processes have groups of their own. They would go on for a
+        # moment, and as long as they do it cannot be started again.
+        pid = self.process.pid
+        children = list(map(int, pathlib.Path(
+            f'/proc/{pid}/task/{pid}/children').read_text().split()))
+        super().kill()
+        for child in children:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
+        while any(map(_lives, children)):
+            time.sleep(0.01)
+
     def _find(self, name):
         return _program(
             name, *sorted(glob.glob('/usr/lib/postgresql/*/bin'))[-1:])
@@ -173,6 +187,14 @@ class PostgreSQL(Server):
         # It refuses to run as root.
         return (['setpriv', f'--reuid={self.user}', f'--regid={self.user}',
                  '--clear-groups'] if os.geteuid() == 0 else [])
+
+
+def _lives(pid):
+    try:
+        # Of a zombie it is empty.
+        return bool(pathlib.Path(f'/proc/{pid}/cmdline').read_bytes())
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 SERVERS = {'mariadb': MariaDB, 'postgresql': PostgreSQL}
