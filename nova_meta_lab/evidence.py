@@ -14,6 +14,9 @@
 
 import datetime
 import importlib.metadata
+import textwrap
+
+OUTPUTS = '--evidence', '--keep'
 
 
 def page(title, module, argv, minutes, *blocks):
@@ -27,14 +30,23 @@ def page(title, module, argv, minutes, *blocks):
     """
     versions = (f'{name} {importlib.metadata.version(name)}'
                 for name in ('nova-meta', 'nova', 'SQLAlchemy'))
+    command = ' '.join(['python -m', module, *_repeated(argv)])
     lines = [
         f'.. Written by {module}.', '', title, '=' * len(title), '',
         f':Versions: {", ".join(versions)}',
         f':Date: {datetime.date.today()}',
-        f':Command: ``{" ".join(["python -m", module, *argv])}``',
+        *textwrap.wrap(f':Command: ``{command}``', 79, subsequent_indent='   ',
+                       break_on_hyphens=False),
         f':Took: {minutes:.1f} minutes', '',
         *(line for block in blocks for line in (*block, ''))]
     return ''.join(line.rstrip() + '\n' for line in lines).rstrip('\n') + '\n'
+
+
+def _repeated(argv):
+    """Leave out where a run has written to."""
+    before = ['', *argv]
+    return [word for word, last in zip(argv, before)
+            if word not in OUTPUTS and last not in OUTPUTS]
 
 
 def table(header, *rows):

@@ -150,6 +150,10 @@ class Host(servers.Made):
         """Return where a nova-api has its configuration and log."""
         return self.path / f'nova-api-{number}'
 
+    def nova_conf(self, number=0):
+        """Return the path of the configuration of a nova-api."""
+        return self._directory(number) / 'nova.conf'
+
     def configure(self, options):
         """Write nova.conf, for what is served next.
 
@@ -159,7 +163,7 @@ class Host(servers.Made):
             self._write_nova_conf(number, options)
 
     def _write_nova_conf(self, number, options):
-        path = self._directory(number)
+        path = self.nova_conf(number).parent
         sections = {
             # A host of its own: nova-apis that start at once would meet in the
             # row of their service, and upstream does not try again.
@@ -181,7 +185,7 @@ class Host(servers.Made):
     def _run_seed(self):
         done = subprocess.run(
             [sys.executable, '-m', 'nova_meta_lab.seed',
-             '--config-file', self._directory(0) / 'nova.conf',
+             '--config-file', self.nova_conf(),
              '--cell0', self.url('cell0'), '--cell1', self._mapped(),
              '--servers', str(self._count)],
             env=_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -197,16 +201,18 @@ class Host(servers.Made):
         return url if self._single else url.replace(
             f':{self._nodes[0].port}/', ':{port}/')
 
-    def serve(self, app_factory, processes=2, threads=8):
+    def serve(self, app_factory, processes=2, threads=8, is_forked=False):
         """Serve nova-api, in place of what was served before.
 
         :param app_factory: STOCK or NOVA_META, the line of api-paste.ini
+        :param is_forked: whether it is loaded only once, so that there is
+            another process at once if one is killed
         :returns: the base URL of the compute API; with several nodes that of
             the first, all are in :attr:`urls`
         """
         self.stop()
         self.write_api_paste(app_factory)
-        started = [self._start(number, processes, threads)
+        started = [self._start(number, processes, threads, is_forked)
                    for number in self._numbers]
         for process, url in started:
             self._wait(process, url)
@@ -219,7 +225,7 @@ class Host(servers.Made):
             write_api_paste(self._directory(number) / 'api-paste.ini',
                             app_factory)
 
-    def _start(self, number, processes, threads):
+    def _start(self, number, processes, threads, is_forked):
         path = self._directory(number)
         port = servers.free_port()
         log = self._served.enter_context((path / 'uwsgi.log').open('ab'))
@@ -227,7 +233,8 @@ class Host(servers.Made):
             [_uwsgi(), '--http-socket', f'127.0.0.1:{port}',
              '--module', 'nova.wsgi.osapi_compute:application',
              '--master', '--processes', str(processes),
-             '--threads', str(threads), '--lazy-apps', '--need-app',
+             '--threads', str(threads), '--need-app',
+             *['--lazy-apps'] * (not is_forked),
              '--die-on-term', '--no-orphans', '--buffer-size', '65535',
              '--listen', '100', '--disable-logging',
              # uWSGI closes the connection anyway; this tells the client.

@@ -19,20 +19,14 @@ which a process can do only once. Prints the servers it made, as JSON.
 import json
 import sys
 
-from nova.compute import power_state
-from nova.compute import vm_states
 from nova import config
 from nova import context as nova_context
-from nova.db.api import api as api_db_api
-from nova.db.main import api as main_db_api
 from nova.db import migration
-from nova.network import model
 from nova import objects
 from oslo_config import cfg
-from oslo_utils import timeutils
 from oslo_utils import uuidutils
 
-from nova_meta.race import client
+from nova_meta_lab import compute
 
 CONF = cfg.CONF
 CONF.register_cli_opts([
@@ -47,7 +41,8 @@ def main():
     objects.register_all()
     context = nova_context.get_admin_context()
     cell1 = migrate(context)
-    uuids = make_servers(context, cell1, CONF.servers)
+    uuids = compute.build(context, cell1, compute.flavor(context),
+                          CONF.servers)
     json.dump(uuids, sys.stdout)
 
 
@@ -70,43 +65,6 @@ def migrate(context):
             migration.db_sync(context=cell_context)
         cells.append(cell)
     return cells[1]
-
-
-def make_servers(context, cell, count):
-    """Make ACTIVE servers, as if a compute host had built them.
-
-    :returns: a list of their UUIDs
-    """
-    flavor = objects.Flavor(
-        context, flavorid=client.FLAVOR, name='m1.tiny', memory_mb=512,
-        vcpus=1, root_gb=1, ephemeral_gb=0, swap=0, rxtx_factor=1.0,
-        vcpu_weight=0, disabled=False, is_public=True, extra_specs={})
-    flavor.create()
-    uuids = [uuidutils.generate_uuid() for _ in range(count)]
-    with nova_context.target_cell(context, cell) as cell_context, (
-            main_db_api.context_manager.writer.using(cell_context)):
-        for uuid in uuids:
-            objects.Instance(
-                cell_context, uuid=uuid, user_id=client.USER,
-                project_id=client.PROJECT,
-                display_name='lab', hostname='lab', host='lab',
-                vm_state=vm_states.ACTIVE, power_state=power_state.RUNNING,
-                launched_at=timeutils.utcnow(), flavor=flavor,
-                instance_type_id=flavor.id, memory_mb=512, vcpus=1, root_gb=1,
-                ephemeral_gb=0, system_metadata={}, metadata={},
-                image_ref=client.IMAGE, info_cache=objects.InstanceInfoCache(
-                    network_info=model.NetworkInfo())).create()
-    with api_db_api.context_manager.writer.using(context):
-        for uuid in uuids:
-            objects.InstanceMapping(
-                context, instance_uuid=uuid, cell_mapping=cell,
-                project_id=client.PROJECT, user_id=client.USER,
-                queued_for_delete=False).create()
-            objects.RequestSpec.from_components(
-                context, uuid, image={}, flavor=flavor, numa_topology=None,
-                pci_requests=None, filter_properties={}, instance_group=None,
-                availability_zone=None).create()
-    return uuids
 
 
 if __name__ == '__main__':

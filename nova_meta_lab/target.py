@@ -22,7 +22,7 @@ from nova_meta.race import history
 from nova_meta.race import workload
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Target:
     """A kind of map.
 
@@ -33,6 +33,7 @@ class Target:
     :param live: what else distinguishes live rows
     :param owners: the table of owners; ``identity`` is how the API calls one,
         ``reference`` what is in the rows
+    :param idle: columns of an owner to which nothing is being done
     """
 
     client: type
@@ -44,6 +45,7 @@ class Target:
     owners: sa.TableClause
     identity: str
     reference: str
+    idle: dict = dataclasses.field(default_factory=dict)
 
     def _owner(self, name):
         if self.reference == self.identity:
@@ -87,37 +89,82 @@ class Target:
             sa.select(self.table.c[self.owner], self.table.c.key)
             .where(*self._live()).distinct().subquery())).scalar_one()
 
-    def touch(self, connection, name, now):
+    def touch(self, connection, name, now, **columns):
         """Set the updated_at of an owner, and lock its row by that.
 
         :param now: a datetime
+        :param columns: further ones to set
         """
         connection.execute(
             sa.update(self.owners).where(self.owners.c[self.identity] == name)
-            .values(updated_at=now))
+            .values(updated_at=now, **columns))
+
+    def column(self, connection, name, column='updated_at'):
+        """Return a column of an owner."""
+        return connection.execute(
+            sa.select(self.owners.c[column])
+            .where(self.owners.c[self.identity] == name)).scalar_one()
 
 
-class RebuildClient(client.MetadataClient):
-    """Rebuilds a server with metadata, which replaces what there was."""
+@dataclasses.dataclass(frozen=True, eq=False)
+class WithColumn(Target):
+    """A kind of map that is saved together with a column of the owner.
+
+    The column is taken for one more item.
+    """
+
+    COLUMN = 'launched_on'
+    # What a rebuild copies from the image.
+    COPIED = 'image_'
+
+    def rows(self, connection, name):
+        return [*((key, value) for key, value in super().rows(connection, name)
+                  if not key.startswith(self.COPIED)),
+                (self.COLUMN, self.column(connection, name, self.COLUMN))]
+
+    def prepare(self, connection, name, pairs):
+        pairs = dict(pairs)
+        connection.execute(
+            sa.update(self.owners).where(self.owners.c[self.identity] == name)
+            .values({self.COLUMN: pairs.pop(self.COLUMN)}))
+        super().prepare(connection, name, pairs.items())
+
+
+class ActionClient(client.MetadataClient):
+    """Asks for actions, some of which change what a server has."""
 
     path = '/servers/{}/action'
-    whole = 'rebuild'
 
     def __init__(self, url, name, headers=None):
-        super().__init__(url, name, {'X-Auth-Token': 'for Glance',
-                                     **(headers or {})})
-        self._rebuilt = None
+        super().__init__(url, name, {
+            'X-Auth-Token': 'for Glance',
+            'X-OpenStack-Nova-API-Version': '2.73', **(headers or {})})
+        self._sent = self._told = None
 
     def rebuild(self, pairs):
-        self._rebuilt = pairs
-        return self._do(history.REPLACE, 'POST', pairs=pairs)
+        """Replace all metadata."""
+        return self._act(history.REPLACE, pairs, 'rebuild', {
+            'imageRef': client.IMAGE, 'metadata': pairs})
+
+    def lock(self, reason):
+        """Lock, with a reason that is a part of the system_metadata."""
+        return self._act(history.SET, {'locked_reason': reason}, 'lock',
+                         {'locked_reason': reason})
+
+    def act(self, action):
+        """Do something that changes neither."""
+        return self._act(action, {}, action, None)
+
+    def _act(self, call, pairs, action, argument):
+        self._sent, self._told = {action: argument}, pairs
+        return self._do(call, 'POST', pairs=pairs)
 
     def _body(self, key, pairs):
-        return {'rebuild': {'imageRef': client.IMAGE, 'metadata': pairs}}
+        return self._sent
 
     def _pairs(self, key, answer):
-        # The answer has what is there a little later.
-        return self._rebuilt
+        # The answer has what is there a little later, or nothing.
+        return self._told
 
 
 METADATA = Target(
@@ -125,8 +172,19 @@ METADATA = Target(
     sa.table('instance_metadata', *map(sa.column, (
         'id', 'key', 'value', 'instance_uuid', 'deleted'))),
     'instance_uuid', {'deleted': 0},
-    sa.table('instances', sa.column('uuid'),
-             sa.column('updated_at', sa.DateTime)), 'uuid', 'uuid')
+    sa.table('instances', *map(sa.column, (
+        'uuid', 'task_state', WithColumn.COLUMN)),
+        sa.column('updated_at', sa.DateTime)),
+    'uuid', 'uuid', {'task_state': None})
+
+# Services save it, not clients. Marks of deletion are ignored there.
+SYSTEM_METADATA = dataclasses.replace(
+    METADATA, client=None, workloads=[], live={}, table=sa.table(
+        'instance_system_metadata', *map(sa.column, (
+            'id', 'key', 'value', 'instance_uuid'))))
+SAVED = WithColumn(
+    None, [], 'cell1', SYSTEM_METADATA.table, 'instance_uuid', {},
+    METADATA.owners, 'uuid', 'uuid', METADATA.idle)
 
 EXTRA_SPECS = Target(
     client.ExtraSpecsClient, workload.EXTRA_SPECS, 'api',

@@ -20,11 +20,12 @@ import time
 
 from testtools import content
 
+from nova_meta.race import client
 from nova_meta.tests.functional import base
-from nova_meta.tests.functional import losing
 from nova_meta.tests.functional import mutants
 from nova_meta_lab import host
 from nova_meta_lab import load
+from nova_meta_lab import losing
 from nova_meta_lab import servers
 
 ROUNDS = int(os.environ.get('NOVA_META_TEST_ROUNDS', 1))
@@ -36,8 +37,8 @@ class Faults:
     servers_made = 4
     nova_options = {'quota': {'metadata_items': -1}}
     app_factory = host.NOVA_META
-    # How many clients do what, and how much in each round and afterwards.
-    clients = {'writers': 12, 'observers': 4}
+    # What each client does, and how much they do in each round and afterwards.
+    actors = [load.write] * 12 + [load.observe] * 4
     acknowledged = 50
 
     def during_load(self, harm):
@@ -46,7 +47,9 @@ class Faults:
         :param harm: called with the number of the round
         """
         self.serve(self.app_factory)
-        with load.Load(self.host, self.server, **self.clients) as clients:
+        with load.Load(load.clients_of(
+                self.host, client.MetadataClient, self.server,
+                *self.actors)) as clients:
             for n in range(ROUNDS):
                 clients.go_on(self.acknowledged)
                 harm(n)
@@ -102,7 +105,7 @@ class LostAnswersTests(Faults):
     """One COMMIT in five has no answer, and others see what it has done."""
 
     app_factory = mutants.path_of(losing.often_factory)
-    clients = {'writers': 4, 'observers': 12}
+    actors = [load.write] * 4 + [load.observe] * 12
     acknowledged = 250
 
     @base.periodic(base.POSTGRESQL)

@@ -21,6 +21,7 @@ import sqlalchemy as sa
 
 from nova_meta.db import api as db_api
 from nova_meta.db import duplicates
+from nova_meta.race import client
 from nova_meta.race import workload
 from nova_meta.tests.functional import base
 from nova_meta_lab import host
@@ -164,7 +165,9 @@ class StockDuplicatesTests:
         shown = [dict(self.rows(server)) for server in servers]
 
         self.serve(host.NOVA_META)
-        with load.Load(self.host, servers[0], 8) as clients:
+        with load.Load(load.clients_of(
+                self.host, client.MetadataClient, servers[0],
+                *[load.write] * 8, *[load.observe] * 4)) as clients:
             clients.go_on()
             status, output = self.run_command('--fix')
             clients.go_on()

@@ -50,7 +50,7 @@ class Subject(target.InDatabase):
         # One of them, the others do something else.
         if number:
             return super().client(number)
-        return target.RebuildClient(self._urls[0], self._name)
+        return target.ActionClient(self._urls[0], self._name)
 
     def prepare(self, pairs):
         super().prepare(pairs)
