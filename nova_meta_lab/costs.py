@@ -80,7 +80,7 @@ class Counter:
 def main():
     asked = json.load(sys.stdin)
     target, name = targets.TARGETS[asked['target']], asked['name']
-    one = steps.client_of(target, name)
+    one = steps.client_of(target.client, name)
     database = sa.create_engine(asked['database'])
     calls = {call: how for call, how in CALLS.items()
              if 'PUT, ' not in call or hasattr(one, 'replace')}

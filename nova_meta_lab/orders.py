@@ -16,191 +16,76 @@ Two nova-apis have a request each, and go on one step at a time, a step being a
 statement that touches the server or its flavor, or a COMMIT. All orders of
 these steps are played, each from the beginning: a search of the tree of
 choices without states (Godefroid, Model Checking for Programming Languages
-using VeriSoft, 1997). A step that waits for a lock is seen in what the
+using VeriSoft, 1997). Of orders that differ only in steps that commute one is
+played, see :func:`commute`. A step that waits for a lock is seen in what the
 database server says of its locks, and the other request goes on.
 
 Each time the answers and what is there in the end have to be explained by one
 of the two orders in which the requests can come as a whole. If one has ended
-before the other one has begun, by that order.
+before the other one has begun, by that order. And the updated_at of the server
+or flavor has to have gone on if anything was changed.
+
+Of three requests, and of two rebuilds, there are too many orders. Some are
+played, by chance.
 """
 
 import argparse
+import collections
 import contextlib
-import itertools
-import json
-import queue
+import datetime
 import random
-import subprocess
 import sys
-import threading
 import time
+from typing import Any
 from typing import NamedTuple
 
 from rich import console
 from rich import table
-import sqlalchemy as sa
 
-from nova_meta import etag
-from nova_meta.race import history
 from nova_meta.race import order
+from nova_meta_lab import calls as kinds
 from nova_meta_lab import databases
 from nova_meta_lab import evidence
 from nova_meta_lab import host as private
-from nova_meta_lab import target as targets
+from nova_meta_lab import services
+from nova_meta_lab import stepper as steppers
 
-PATIENCE = 60
-GLANCE = 0.002
-# A statement of SQLite that takes longer than this, while another one holds
-# the lock, waits for it.
-LONG = 0.03
+# Seconds that a step may take; the first one starts nova-api.
+PATIENCE = 180
 
-BEFORE = {'a': '0', 'b': '0'}
 VALUE = 'ABC'
+# The updated_at before the requests.
+TOUCHED = datetime.datetime(2020, 1, 1)
 
 
-class Call(NamedTuple):
-    """A kind of request.
+class Map(NamedTuple):
+    """What was done to a map, and what came of it.
 
-    :param arguments: of the client's method; called with which of the requests
-        it is
-    :param conditional: whether it has the condition that nothing has changed
+    :param before: its pairs
+    :param operations: in any order; the times are numbers of steps
+    :param rows: in the end
     """
 
-    name: str
-    arguments: object
-    conditional: bool = False
-
-    def request(self, me):
-        """Return a request, as :mod:`nova_meta_lab.steps` takes it."""
-        arguments = self.arguments(VALUE[me])
-        headers = {}
-        if self.conditional:
-            tag = (etag.of_item(arguments[0], BEFORE)
-                   if self.name in ('set', 'delete') else etag.of_map(BEFORE))
-            headers['If-None-Match' if self.name == 'list' else
-                    'If-Match'] = f'"{tag}"'
-        return {'call': self.name, 'arguments': arguments, 'headers': headers}
-
-    def __str__(self):
-        return f'{self.name} if' if self.conditional else self.name
-
-
-PLAIN = [
-    Call('merge', lambda value: [{'a': value, value: value}]),
-    Call('replace', lambda value: [{'a': value, value: value}]),
-    Call('set', lambda value: ['a', value]),
-    Call('delete', lambda value: ['a']),
-    Call('list', lambda value: []),
-]
-CALLS = {
-    'metadata': PLAIN + [one._replace(conditional=True) for one in PLAIN],
-    'extra-specs': [one for one in PLAIN if one.name != 'replace'],
-}
-
-
-class Locks:
-    """Knows who waits for a lock."""
-
-    def __init__(self, engine):
-        self._engine = engine
-        self._ask = getattr(self, engine.dialect.name)
-
-    def waits(self, connection, since):
-        """Whether a connection waits.
-
-        :param connection: by which the database server knows it
-        :param since: when it has begun what it does
-        """
-        with self._engine.connect() as asking:
-            return self._ask(asking, connection, since)
-
-    def postgresql(self, asking, connection, since):
-        return asking.execute(sa.text(
-            'SELECT cardinality(pg_blocking_pids(:pid)) > 0'),
-            {'pid': connection}).scalar_one()
-
-    def mysql(self, asking, connection, since):
-        # The table of transactions is made anew ten times a second only.
-        status = asking.execute(sa.text(
-            'SHOW ENGINE INNODB STATUS')).first()[2]
-        return any(f'thread id {connection},' in one and 'LOCK WAIT' in one
-                   for one in status.split('---TRANSACTION'))
-
-    def sqlite(self, asking, connection, since):
-        if time.monotonic() - since < LONG:
-            return False
-        driver = asking.connection.dbapi_connection
-        try:
-            driver.execute('PRAGMA busy_timeout = 0')
-            driver.execute('BEGIN IMMEDIATE')
-        except self._engine.dialect.loaded_dbapi.OperationalError:
-            return True
-        driver.execute('ROLLBACK')
-        return False
-
-
-class Stepper:
-    """A nova-api that goes on one step at a time.
-
-    :param host: a :class:`nova_meta_lab.host.Host` that has served
-    :param number: of the node that it writes to
-    """
-
-    def __init__(self, host, number):
-        self._log = host.path / f'steps-{number}'
-        self._process = subprocess.Popen(
-            [sys.executable, '-m', 'nova_meta_lab.steps'],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=self._log.open('wb'), env=host.environment(number),
-            cwd=host.path, text=True)
-        self._said = queue.SimpleQueue()
-        threading.Thread(target=self._listen, daemon=True).start()
-
-    def _listen(self):
-        for line in self._process.stdout:
-            self._said.put(json.loads(line))
-        self._said.put(None)
-
-    def ask(self, request):
-        """Begin a request, and go on to its first step."""
-        self.done = self.step = self.taken = self.connection = None
-        # Whether it has a transaction that has changed something.
-        self.is_changing = False
-        self._send(json.dumps(request))
-
-    def go_on(self):
-        """Take the step that it has come to."""
-        self.taken, self.step = self.step, None
-        self.is_changing = self.taken != 'COMMIT' and (
-            self.is_changing or not self.is_reading)
-        self._send('')
+    before: dict
+    operations: list
+    rows: list
 
     @property
-    def is_reading(self):
-        return self.taken is None or self.taken.startswith('SELECT')
+    def is_explained(self):
+        after = dict(self.rows)
+        return len(after) == len(self.rows) and order.exists(
+            self.before, self.operations, after)
 
-    def _send(self, line):
-        self.since = time.monotonic()
-        self._process.stdin.write(line + '\n')
-        self._process.stdin.flush()
+    @property
+    def is_changed(self):
+        return dict(self.rows) != self.before
 
-    def look(self):
-        """Whether it has come to the next step, or to the end."""
-        if self.step is None and self.done is None:
-            with contextlib.suppress(queue.Empty):
-                said = self._said.get(timeout=GLANCE)
-                if said is None:
-                    raise private.HostError(self._log.read_text())
-                if 'done' in said:
-                    self.done = history.Operation(**said['done'])
-                else:
-                    self.step, self.connection = (said['step'],
-                                                  said['connection'])
-        return self.step is not None or self.done is not None
-
-    def close(self):
-        self._process.kill()
-        self._process.wait()
+    def __str__(self):
+        keys = frozenset(self.before).union(*(
+            op.keys for op in self.operations))
+        return '\n'.join([
+            *(f'  {op.told(keys)}' for op in self.operations),
+            f'  in the end: {self.rows}'])
 
 
 class Played(NamedTuple):
@@ -208,46 +93,70 @@ class Played(NamedTuple):
 
     :param choices: [(which went on, how many could have)]
     :param steps: [(which, the step that it took)]
-    :param operations: one for each request; the times are numbers of steps
-    :param final: the rows in the end
+    :param maps: each :class:`Map` that the requests have to do with
+    :param updated_at: that of the server or flavor, in the end
+    :param is_new: whether no order that was played before differs only in
+        steps that commute
     """
 
     choices: list
     steps: list
-    operations: list
-    final: list
+    maps: list
+    updated_at: Any
+    is_new: bool = True
+
+    @property
+    def operations(self):
+        return sorted((op for one in self.maps for op in one.operations),
+                      key=lambda op: (op.writer, op.begun))
 
     @property
     def is_explained(self):
-        final = dict(self.final)
-        return len(final) == len(self.final) and order.exists(
-            BEFORE, self.operations, final)
+        # Nobody reads two maps at once: what is explained for each is for all.
+        return all(one.is_explained for one in self.maps)
+
+    @property
+    def is_behind(self):
+        """Whether a poll with changes-since could miss what was changed."""
+        return self.updated_at is None or self.updated_at < TOUCHED or (
+            self.updated_at == TOUCHED and
+            any(one.is_changed for one in self.maps))
+
+    @property
+    def outcome(self):
+        """What there is to see of it from outside."""
+        return repr(([(op.status, op.answer) for op in self.operations],
+                     [sorted(one.rows) for one in self.maps]))
 
     def __str__(self):
         return '\n'.join([
             ' '.join(f'{VALUE[me]}: {step};' for me, step in self.steps),
-            *(f'  {op.told(op.keys)}' for op in self.operations),
-            f'  in the end: {self.final}'])
+            *map(str, self.maps), f'  updated_at: {self.updated_at}'])
 
 
 class Orders:
     """Plays the orders of requests.
 
     :param host: a :class:`nova_meta_lab.host.Host`
-    :param key: which of nova_meta_lab.target.TARGETS is written
+    :param target: a :class:`nova_meta_lab.target.Target`, whose owner all of
+        them have to do with
     :param name: the ID of the server or flavor
     :param app_factory: what serves it
     :param count: how many requests there are at a time
+    :param is_whole: whether to play orders that differ only in steps that
+        commute, too
     """
 
-    def __init__(self, host, key, name, app_factory, count=2):
-        self._host, self._key, self._name = host, key, name
-        self._target = targets.TARGETS[key]
+    def __init__(self, host, target, name, app_factory, count=2,
+                 is_whole=False):
+        self._host, self._target, self._name = host, target, name
+        self._is_whole = is_whole
         host.write_api_paste(app_factory)
-        engines = host.engines[self._target.database]
-        nodes = [number % len(engines) for number in range(count)]
-        self._steppers = [Stepper(host, node) for node in nodes]
-        self._locks = [Locks(engines[node]) for node in nodes]
+        self._engines = host.engines[target.database]
+        self._nodes = [number % len(self._engines) for number in range(count)]
+        self._steppers = [steppers.Stepper(host, node) for node in self._nodes]
+        self._locks = [steppers.Locks(self._engines[node])
+                       for node in self._nodes]
 
     def close(self):
         for stepper in self._steppers:
@@ -256,13 +165,14 @@ class Orders:
     def all_of(self, calls):
         """Play each order of some requests.
 
-        :param calls: a :class:`Call` for each
+        :param calls: a :class:`nova_meta_lab.calls.Call` for each
         :returns: an iterator of :class:`Played`
         """
         choices = []
         while choices is not None:
             played = self.play(calls, choices)
-            yield played
+            if played.is_new:
+                yield played
             choices = next_choices(played.choices)
 
     def some_of(self, calls, number, rng):
@@ -277,41 +187,64 @@ class Orders:
             has been chosen
         :param rng: chooses the others, or the first goes on
         """
-        self._prepare()
-        taken, steps = [], []
-        for me, (stepper, call) in enumerate(zip(self._steppers, calls)):
-            stepper.ask({**call.request(me), 'name': self._name,
-                         'target': self._key})
-        spans = [[] for _ in calls]
-        while True:
-            ready = self._ready()
-            if not ready:
-                break
+        found = dict.fromkeys(call.target for call in calls)
+        self._prepare(found)
+        taken, steps, asleep, is_new = [], [], set(), True
+        for me, call in enumerate(calls):
+            self._steppers[me].ask(self._requests(me, call))
+        # The numbers of the steps of each operation.
+        spans = [collections.defaultdict(list) for _ in calls]
+        while ready := self._ready():
+            awake = [me for me in ready if me not in asleep]
+            if not awake:
+                is_new, awake = False, ready[:1]
             chosen = choices[len(taken)] if len(taken) < len(choices) else (
-                rng.randrange(len(ready)) if rng else 0)
-            if chosen >= len(ready):
+                rng.randrange(len(awake)) if rng else 0)
+            if chosen >= len(awake):
                 raise private.HostError('an order cannot be repeated')
-            taken.append((chosen, len(ready)))
-            me = ready[chosen]
-            spans[me].append(len(steps))
-            steps.append((me, self._steppers[me].step))
-            self._steppers[me].go_on()
-            if steps[-1][1] == 'COMMIT':
-                self._ready()
-                self._settle()
+            taken.append((chosen, len(awake)))
+            me = awake[chosen]
+            stepper = self._steppers[me]
+            spans[me][len(stepper.operations)].append(len(steps))
+            steps.append((me, stepper.step))
+            self._take(me)
+            if not (rng or self._is_whole):
+                asleep = {other for other in asleep.union(awake[:chosen])
+                          if other != me and
+                          self._commutes(other, me, steps[-1][1])}
         return Played(taken, steps, [
-            self._operation(me, call, spans[me])
-            for me, call in enumerate(calls)], self._rows())
+            Map(kinds.before(target), [
+                op._replace(begun=spans[me][n][0], ended=spans[me][n][-1],
+                            writer=me)
+                for me, call in enumerate(calls) if call.target is target
+                for n, op in enumerate(self._steppers[me].operations)],
+                self._read(target.rows))
+            for target in found], self._read(self._target.column), is_new)
 
-    def _operation(self, me, call, span):
-        condition, headers = None, call.request(me)['headers']
-        done = self._steppers[me].done
-        if headers:
-            condition = etag.Condition.of(
-                etag.of(done.key), headers.get('If-Match'),
-                headers.get('If-None-Match'))
-        return done._replace(begun=span[0], ended=span[-1], writer=me,
-                             condition=condition)
+    def _requests(self, me, call):
+        tag = None
+        while call:
+            yield {**call.request(VALUE[me], tag), 'name': self._name}
+            tag, call = self._steppers[me].operations[-1].etag, call.then
+
+    def _take(self, me):
+        """Let one take its step, until all have come to one, or wait."""
+        step = self._steppers[me].step
+        self._steppers[me].go_on()
+        self._ready()
+        if step == 'COMMIT':
+            self._settle()
+
+    def _commutes(self, other, me, step):
+        """Whether the next step of one might as well have come before mine.
+
+        Not if it is its first and mine was my last. They have come one after
+        the other then, and the judge makes more of that.
+        """
+        its = self._steppers[other]
+        return not (self._steppers[me].is_done and its.taken is None
+                    ) and commute(step, its.step,
+                                  self._nodes[me] != self._nodes[other])
 
     def _ready(self):
         """Wait until nobody can go on by himself.
@@ -332,36 +265,54 @@ class Orders:
 
     def _waits(self, number):
         stepper = self._steppers[number]
+        others = [one for one in self._steppers if one is not stepper]
         if self._host.database.dialect.name == 'sqlite' and (
-                stepper.is_reading or not any(
-                    other.is_changing for other in self._steppers
-                    if other is not stepper)):
+                stepper.is_reading or stepper.taken != 'COMMIT' and
+                not any(one.is_changing for one in others)):
             # Only one can write.
             return False
         # The first step is come to without leave.
         return stepper.taken is not None and self._locks[number].waits(
-            stepper.connection, stepper.since)
+            stepper)
 
     def _settle(self):
         """Wait until each node of a cluster has what was committed."""
-        engines = self._host.engines[self._target.database]
-        if len(engines) > 1:
-            for engine in engines:
+        if len(self._engines) > 1:
+            for engine in self._engines:
                 # It waits by itself.
                 with engine.connect() as connection:
-                    connection.execute(sa.select(self._target.owners)).first()
+                    self._target.column(connection, self._name)
 
-    def _prepare(self):
-        with self._begin() as connection:
-            self._target.prepare(connection, self._name, BEFORE.items())
+    def _prepare(self, found):
+        with self._engines[0].begin() as connection:
+            for target in found:
+                target.prepare(connection, self._name,
+                               kinds.before(target).items())
+            self._target.touch(connection, self._name, TOUCHED,
+                               **self._target.idle)
         self._settle()
 
-    def _rows(self):
-        with self._begin() as connection:
-            return self._target.rows(connection, self._name)
+    def _read(self, read):
+        with self._engines[0].connect() as connection:
+            return read(connection, self._name)
 
-    def _begin(self):
-        return self._host.engines[self._target.database][0].begin()
+
+def commute(one, other, apart):
+    """Whether two steps lead to the same, whichever comes first.
+
+    Then one of the two orders is played: sleep sets (Godefroid, Partial-Order
+    Methods for the Verification of Concurrent Systems, 1996, chapter 5).
+
+    On one server two plain reads commute. What is done on different nodes of a
+    cluster does until one of them commits: nodes do not know each other's
+    locks, and apply what was committed only.
+
+    :param apart: whether they are taken on different nodes
+    """
+    steps = (one, other)
+    return 'COMMIT' not in steps and (apart or all(
+        step.startswith('SELECT') and 'FOR UPDATE' not in step
+        for step in steps))
 
 
 def next_choices(taken):
@@ -377,16 +328,18 @@ def next_choices(taken):
 
 
 class Count(NamedTuple):
-    """What came of the orders of two kinds of requests.
+    """What came of the orders of some requests.
 
     :param orders: how many were played
     :param wrong: how many of them are not explained
+    :param behind: in how many the updated_at has not gone on
     :param refused: in how many a request was answered 409
     :param first: the first that is not explained, in words
     """
 
     orders: int = 0
     wrong: int = 0
+    behind: int = 0
     refused: int = 0
     first: str = ''
 
@@ -399,38 +352,57 @@ class Count(NamedTuple):
         total = cls()
         for played in orders:
             wrong = not played.is_explained
-            total = cls(
-                total.orders + 1, total.wrong + wrong, total.refused + any(
-                    op.status == 409 for op in played.operations),
-                total.first or (str(played) if wrong else ''))
+            total += cls(
+                1, wrong, played.is_behind,
+                any(op.status == 409 for op in played.operations),
+                str(played) if wrong or played.is_behind else '')
         return total
 
+    def __add__(self, other):
+        return Count(*map(sum, zip(self[:-1], other[:-1])),
+                     self.first or other.first)
 
-def pairs(target):
-    """Return all pairs of calls of a kind of map."""
-    return itertools.combinations_with_replacement(CALLS[target], 2)
+
+class Found(NamedTuple):
+    """What came of all that was played with a contestant on a database.
+
+    :param counts: {names of calls: Count}
+    """
+
+    counts: dict
+    minutes: float
+
+    @property
+    def total(self):
+        return sum(self.counts.values(), Count())
 
 
-def play(host, target, app_factory, number=None, seed=0, told=print):
-    """Play orders of all pairs.
+def play(host, kind, app_factory, number=None, seed=0, told=print):
+    """Play orders of all requests of a kind.
 
-    :param target: which of TARGETS
-    :param number: how many orders of a pair, by chance; None for all
-    :param told: called with what has been counted, {(call, call): Count}
-    :returns: {(call, call): Count}
+    :param kind: a key of :data:`calls.KINDS` or :data:`calls.SAMPLED`
+    :param number: how many orders, by chance; None for all
+    :param told: called with the names of some requests, and their Count
+    :returns: {names: Count}
     """
     counts, rng = {}, random.Random(seed)
-    with contextlib.closing(
-            Orders(host, target, host.names(targets.TARGETS[target])[0],
-                   app_factory)) as orders:
-        for pair in pairs(target):
-            if number is not None and any(one.conditional for one in pair):
-                # Stock has no conditions.
-                continue
-            counts[tuple(map(str, pair))] = Count.of(
-                orders.all_of(pair) if number is None else
-                orders.some_of(pair, number, rng))
-            told(counts)
+    played = {**kinds.KINDS, **kinds.SAMPLED}[kind]
+    if app_factory == private.STOCK:
+        # It has no conditions.
+        played = ([tuple(call.unconditional() for call in calls)
+                   for calls in played] if kind in kinds.SAMPLED else
+                  [calls for calls in played
+                   if not any(one.conditional for one in calls)])
+    target = played[0][0].target
+    with contextlib.closing(Orders(
+            host, target, host.names(target)[0], app_factory,
+            max(map(len, played)))) as orders:
+        for calls in played:
+            names = tuple(map(str, calls))
+            counts[names] = Count.of(
+                orders.all_of(calls) if number is None else
+                orders.some_of(calls, number, rng))
+            told(names, counts[names])
     return counts
 
 
@@ -439,66 +411,115 @@ def parse(argv):
         prog='orders', description=__doc__.split('\n\n')[0],
         formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     databases.add_argument(parser)
-    parser.add_argument('--target', choices=sorted(CALLS), action='append',
+    parser.add_argument('--target', choices=[*kinds.KINDS, *kinds.SAMPLED],
+                        action='append',
                         help='what is written; all if not given')
-    parser.add_argument('--stock', type=int, default=100, metavar='N',
+    parser.add_argument('--stock', type=int, default=40, metavar='N',
                         help='play so many orders of each pair, by chance, '
                              'with stock Nova')
+    parser.add_argument('--some', type=int, default=200, metavar='N',
+                        help='play so many orders, by chance, of requests '
+                             'that have too many')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--evidence', metavar='FILE',
                         help='write a page of documentation')
     return parser.parse_args(argv)
 
 
+class Progress:
+    """Shows how far it is: in place on a terminal, else line by line."""
+
+    def __init__(self, out, what):
+        self._out, self._what = out, what
+        self._status = out.status(what)
+        self._done = 0
+
+    def __enter__(self):
+        if self._out.is_terminal:
+            self._status.start()
+        return self
+
+    def __exit__(self, *exc_info):
+        self._status.stop()
+
+    def __call__(self, names, count):
+        self._done += 1
+        if self._out.is_terminal:
+            self._status.update(f'{self._what}: {self._done} done')
+        else:
+            self.say(f'{" and ".join(names)}: {in_words(count)}')
+
+    def say(self, text):
+        self._out.print(f'{self._what}: {text}', markup=False,
+                        highlight=False, soft_wrap=True)
+
+
+def in_words(count):
+    return (f'{count.orders} orders, {count.wrong} not explained, '
+            f'{count.behind} with updated_at behind, {count.refused} with 409')
+
+
+def run(host, name, options, out):
+    """Play what options say on a database.
+
+    :returns: {(database, kind, contestant): Found}
+    """
+    found = {}
+    for kind in options.target or [*kinds.KINDS, *kinds.SAMPLED]:
+        number = options.some if kind in kinds.SAMPLED else None
+        for contestant, app_factory, number in (
+                ('nova-meta', private.NOVA_META, number),
+                ('stock', private.STOCK, number or options.stock)):
+            begun = time.monotonic()
+            with Progress(out, f'{name}, {kind}, {contestant}') as progress:
+                counts = play(host, kind, app_factory, number, options.seed,
+                              progress)
+                one = found[name, kind, contestant] = Found(
+                    counts, (time.monotonic() - begun) / 60)
+                progress.say(f'{in_words(one.total)}, '
+                             f'{one.minutes:.1f} minutes')
+                for names, count in counts.items():
+                    if contestant == 'nova-meta' and count.first:
+                        progress.say(f'{" and ".join(names)}:\n{count.first}')
+    return found
+
+
 def main(argv=None):
     argv = sys.argv[1:] if argv is None else argv
     options, out = parse(argv), console.Console()
     found, begun = {}, time.monotonic()
-    for name in options.database:
-        with databases.started(name) as server, private.Host(
-                server.url) as host:
-            for target in options.target or sorted(CALLS):
-                for contestant, app_factory, number in (
-                        ('nova-meta', private.NOVA_META, None),
-                        ('stock', private.STOCK, options.stock)):
-                    what = f'{name}, {target}, {contestant}'
-                    with out.status(what) as status:
-                        found[name, target, contestant] = counts = play(
-                            host, target, app_factory, number, options.seed,
-                            lambda counts, status=status, what=what:
-                            status.update(f'{what}: {len(counts)} pairs'))
-                    for pair, count in counts.items():
-                        if contestant == 'nova-meta' and count.wrong:
-                            out.print(f'{what}, {" and ".join(pair)}:\n'
-                                      f'{count.first}', markup=False)
+    with services.Services().running() as beside:
+        for name in options.database:
+            with databases.started(name) as server, private.Host(
+                    server.url, options=beside.nova_options) as host:
+                found |= run(host, name, options, out)
     out.print(view(found))
     minutes = (time.monotonic() - begun) / 60
     out.print(f'{minutes:.1f} minutes')
     if options.evidence:
         with open(options.evidence, 'w') as file:
             file.write(page(found, argv, minutes))
-    return int(any(count.wrong for (_, _, contestant), counts in found.items()
-                   if contestant == 'nova-meta' for count in counts.values()))
+    return int(any(one.total.first for (_, _, contestant), one in found.items()
+                   if contestant == 'nova-meta'))
 
 
-COLUMNS = ('database', 'written', 'pairs', 'orders', 'not explained', '409',
-           'stock: pairs', 'orders', 'not explained')
+COLUMNS = ('database', 'written', 'kinds', 'orders', 'not explained',
+           'updated_at behind', '409', 'minutes', 'stock: kinds', 'orders',
+           'not explained')
 
 
 def rows(found):
     """Yield the rows of a table with COLUMNS."""
-    for name, target in dict.fromkeys(key[:2] for key in found):
-        ours, stock = (found[name, target, one].values()
-                       for one in ('nova-meta', 'stock'))
-        yield (name, target, len(ours), sum(one.orders for one in ours),
-               sum(one.wrong for one in ours),
-               sum(one.refused for one in ours), len(stock),
-               sum(one.orders for one in stock),
-               sum(one.wrong for one in stock))
+    for name, kind in dict.fromkeys(key[:2] for key in found):
+        ours, stock = (found[name, kind, one] for one in ('nova-meta',
+                                                          'stock'))
+        yield (name, kind, len(ours.counts), *ours.total[:-1],
+               f'{ours.minutes:.1f}', len(stock.counts),
+               stock.total.orders, stock.total.wrong)
 
 
 def view(found):
-    shown = table.Table(title='Orders of two requests', title_justify='left')
+    shown = table.Table(title='Orders of requests', title_justify='left')
     for column in COLUMNS:
         shown.add_column(column, justify='right' if shown.columns else 'left')
     for row in rows(found):
@@ -506,22 +527,33 @@ def view(found):
     return shown
 
 
+def details(found):
+    """Yield a row for all kinds of requests that were played."""
+    for (name, kind, contestant), ours in found.items():
+        if contestant == 'nova-meta':
+            for names, count in ours.counts.items():
+                plain = tuple(one.replace(' if', '') for one in names)
+                other = found[name, kind, 'stock'].counts.get(
+                    plain if kind in kinds.SAMPLED else names)
+                yield (name, ' and '.join(names), count.orders, count.wrong,
+                       *((other.orders, other.wrong) if other else ('', '')))
+
+
 def page(found, argv, minutes):
     """Return a page of documentation, with what was found."""
-    details = [(name, ' and '.join(pair), count.orders, count.wrong,
-                *((other.orders, other.wrong) if (
-                    other := found[name, target, 'stock'].get(pair))
-                  else ('', '')))
-               for (name, target, contestant), counts in found.items()
-               if contestant == 'nova-meta'
-               for pair, count in counts.items()]
+    names = ', '.join(dict.fromkeys(key[0] for key in found))
     return evidence.page(
-        'Orders of two requests', 'nova_meta_lab.orders', argv, minutes,
+        f'Orders of requests: {names}', 'nova_meta_lab.orders', argv, minutes,
+        ['Requests go on one step at a time. Of nova-meta all orders are '
+         'played, of those',
+         'that differ only in steps that commute one; of what is written "by '
+         'chance", and',
+         'of stock Nova, some. Not explained: no order of the requests as a '
+         'whole leads to',
+         'those answers and those rows.'],
         evidence.table(COLUMNS, *rows(found)),
-        ['Each pair on each database: orders played, and of stock Nova how '
-         'many of those played are not explained.'],
-        evidence.table(('database', 'pair', 'orders', 'not explained',
-                        'stock: orders', 'not explained'), *details))
+        evidence.table(('database', 'requests', 'orders', 'not explained',
+                        'stock: orders', 'not explained'), *details(found)))
 
 
 if __name__ == '__main__':

@@ -14,8 +14,8 @@
 
 Loads nova-api into its own process, so OS_NOVA_CONFIG_DIR has to be set and
 there are no arguments. Each line of standard input asks for one request, in
-JSON: {"target": one of nova_meta_lab.target.TARGETS, "name": whose map,
-"call": method of the client, "arguments": [...], "headers": {...}}.
+JSON: {"client": one of CLIENTS, "name": whose map, "call": method of the
+client, "arguments": [...], "headers": {...}}.
 
 A step is a statement that reads or writes rows of a server or a flavor, or the
 COMMIT of what has written some. Before each of them a line is printed,
@@ -33,10 +33,14 @@ import sqlalchemy as sa
 from sqlalchemy import event
 import webob
 
+from nova_meta.race import client
+from nova_meta_lab import service
 from nova_meta_lab import target as targets
 
 TABLES = re.compile(r'\b(instances|instance_metadata|instance_system_metadata|'
                     r'flavors|flavor_extra_specs)\b')
+# PostgreSQL: FOR NO KEY UPDATE, which others may lock the key of.
+LOCK = re.compile(r'FOR (NO KEY )?UPDATE')
 
 
 class InProcess:
@@ -52,13 +56,22 @@ class InProcess:
                 json.loads(response.text) if response.text else {})
 
 
-def client_of(target, name, headers=None):
+def client_of(cls, name, headers=None):
     """Make a client of the nova-api of this process.
 
-    :param target: a :class:`nova_meta_lab.target.Target`
+    :param cls: one of :mod:`nova_meta.race.client`
     """
-    return type('Client', (InProcess, target.client), {})('/v2.1', name,
-                                                          headers)
+    return type('Client', (InProcess, cls), {})('/v2.1', name, headers)
+
+
+CLIENTS = {
+    'metadata': lambda *args: client_of(client.MetadataClient, *args),
+    'rebuild': lambda *args: client_of(targets.ActionClient, *args),
+    'extra-specs': lambda *args: client_of(client.ExtraSpecsClient, *args),
+    'service': service.Service,
+}
+# Who reads the map, if a client does not.
+FIRST = {'rebuild': 'metadata'}
 
 
 class Steps:
@@ -73,10 +86,13 @@ class Steps:
     def _execute(self, connection, cursor, statement, *args):
         table = TABLES.search(statement)
         if table:
-            verb = statement.split()[0].upper()
-            if verb != 'SELECT' or 'FOR UPDATE' in statement:
+            step = f'{statement.split()[0].upper()} {table.group()}'
+            lock = LOCK.search(statement)
+            if lock:
+                step += f' {lock.group()}'
+            if lock or not step.startswith('SELECT'):
                 self._changing.add(id(connection))
-            self._wait(f'{verb} {table.group()}', connection)
+            self._wait(step, connection)
 
     def _commit(self, connection):
         if id(connection) in self._changing:
@@ -103,11 +119,11 @@ def main():
     steps = None
     for line in sys.stdin:
         asked = json.loads(line)
-        one = client_of(targets.TARGETS[asked['target']], asked['name'],
-                        asked['headers'])
+        one = CLIENTS[asked['client']](asked['name'], asked['headers'])
         if steps is None:
             # Whatever is done only once is done by now.
-            one.list()
+            CLIENTS[FIRST.get(asked['client'], asked['client'])](
+                asked['name']).list()
             steps = Steps()
         done = getattr(one, asked['call'])(*asked['arguments'])
         say({'done': done._replace(condition=None)._asdict()})

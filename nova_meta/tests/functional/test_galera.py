@@ -17,6 +17,7 @@ import contextlib
 import datetime
 import functools
 import itertools
+import random
 import time
 from unittest import mock
 
@@ -32,13 +33,16 @@ from nova_meta.race import history
 from nova_meta.race import order
 from nova_meta.race import workload
 from nova_meta.tests.functional import base
+from nova_meta.tests.functional import mutants
 from nova_meta.tests.functional import test_faults
 from nova_meta.tests.functional import test_flavors
 from nova_meta.tests.functional import test_lost
 from nova_meta.tests.functional import test_objects
+from nova_meta.tests.functional import test_orders
 from nova_meta.tests.functional import test_rows
 from nova_meta.tests.functional import test_status
 from nova_meta.tests.functional import test_workloads
+from nova_meta_lab import calls
 from nova_meta_lab import galera
 from nova_meta_lab import host
 
@@ -320,6 +324,27 @@ class GaleraFlavorTestCase(test_flavors.WorkloadTests,
         for database in self.host.engines['api']:
             with database.connect() as connection:
                 connection.execute(sa.text('SELECT 1'))
+
+
+@base.periodic_class
+class GaleraOrdersTestCase(test_orders.OrdersTests, GaleraTestCase):
+
+    def test_outcomes_of_all_orders(self):
+        # All, or some by chance, lead nowhere else than those that are played.
+        for pair in [calls.LIST, calls.MERGE], [calls.MERGE, calls.MERGE]:
+            with self.playing() as played:
+                found = {one.outcome for one in played.all_of(pair)}
+                some = {one.outcome for one in played.some_of(
+                    pair, 40, random.Random(1650188))}
+            self.assertLessEqual(some, found)
+
+    def test_lock_alone(self):
+        # They write different rows. An INSERT would collide with the lock of
+        # the other node, for the foreign key.
+        with self.playing(mutants.path_of(mutants.lock_alone)) as played:
+            wrong = [str(one) for one in played.all_of([calls.MERGE_ONE] * 2)
+                     if not one.is_explained]
+        self.assertIn("merge {'b': 'B'}: 200 {'a': '0', 'b': 'B'}", wrong[0])
 
 
 @base.periodic_class

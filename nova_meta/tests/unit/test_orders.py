@@ -10,11 +10,14 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
+import datetime
 import itertools
 
 import testtools
 
+from nova_meta import etag
 from nova_meta.race import history
+from nova_meta_lab import calls
 from nova_meta_lab import orders
 
 
@@ -39,31 +42,92 @@ class ChoicesTestCase(testtools.TestCase):
         self.assertEqual(10, len(seen))
 
 
+class CommuteTestCase(testtools.TestCase):
+
+    READ = 'SELECT instance_metadata'
+    LOCK = 'SELECT instances FOR UPDATE'
+    WRITE = 'UPDATE instances'
+
+    def test_on_one_server(self):
+        for one in self.READ, self.LOCK, self.WRITE, 'COMMIT':
+            for other in self.READ, self.LOCK, self.WRITE, 'COMMIT':
+                self.assertEqual(one == other == self.READ,
+                                 orders.commute(one, other, apart=False))
+
+    def test_on_two_nodes(self):
+        self.assertTrue(orders.commute(self.LOCK, self.LOCK, apart=True))
+        self.assertTrue(orders.commute(self.WRITE, self.READ, apart=True))
+        self.assertFalse(orders.commute('COMMIT', self.READ, apart=True))
+        self.assertFalse(orders.commute(self.LOCK, 'COMMIT', apart=True))
+
+
+class CallTestCase(testtools.TestCase):
+
+    def test_condition(self):
+        # Of what there was, or of what the one before was answered.
+        one = calls.REPLACE._replace(conditional=True)
+        tag = f'"{etag.of_map(calls.BEFORE)}"'
+        self.assertEqual({'If-Match': tag}, one.request('A')['headers'])
+        self.assertEqual({'If-Match': '"x"'},
+                         one.request('A', '"x"')['headers'])
+        self.assertEqual({}, one.unconditional().request('A')['headers'])
+
+    def test_names(self):
+        self.assertEqual(['merge', 'merge', 'list, replace if'],
+                         [*map(str, calls.THREE)])
+        self.assertEqual('list, replace', str(calls.THREE[-1].unconditional()))
+
+
 class CountTestCase(testtools.TestCase):
 
-    def played(self, answer, final, status=200):
-        return orders.Played([], [(0, 'COMMIT')], [history.Operation(
-            history.MERGE, None, {'a': 'A'}, status, answer, 0, 1, writer=0)],
-            final)
+    ROWS = [*calls.BEFORE.items()]
+
+    def played(self, answer, final, status=200, updated_at=None):
+        return orders.Played([], [(0, 'COMMIT')], [orders.Map(
+            calls.BEFORE, [history.Operation(
+                history.MERGE, None, {'a': 'A'}, status, answer, 0, 1,
+                writer=0)], final)],
+            updated_at or orders.TOUCHED + datetime.timedelta(seconds=1))
 
     def test_count(self):
-        after = {**orders.BEFORE, 'a': 'A'}
+        after = {**calls.BEFORE, 'a': 'A'}
         rows = [*after.items()]
         count = orders.Count.of([
             self.played(after, rows),
-            self.played(after, [*orders.BEFORE.items()]),
+            self.played(after, self.ROWS),
             self.played(after, [*rows, ('b', '0')]),
-            self.played(None, [*orders.BEFORE.items()], 409)])
-        self.assertEqual((4, 2, 1), count[:3])
+            self.played(None, self.ROWS, 409)])
+        self.assertEqual((4, 2, 0, 1), count[:-1])
         self.assertIn('A: COMMIT;', count.first)
         self.assertIn("merge {'a': 'A'}: 200", count.first)
 
+    def test_updated_at(self):
+        after = {**calls.BEFORE, 'a': 'A'}
+        rows = [*after.items()]
+        old = orders.TOUCHED - datetime.timedelta(seconds=1)
+        for behind, one in (
+                (1, self.played(after, rows, 200, orders.TOUCHED)),
+                (0, self.played(None, self.ROWS, 409, orders.TOUCHED)),
+                (1, self.played(None, self.ROWS, 409, old))):
+            count = orders.Count.of([one])
+            self.assertEqual((0, behind), (count.wrong, count.behind))
+            self.assertEqual(bool(behind), bool(count.first))
+
+    def test_maps_are_judged_apart(self):
+        after = {**calls.BEFORE, 'a': 'A'}
+        right = self.played(after, [*after.items()])
+        wrong = self.played(after, self.ROWS)
+        both = right._replace(maps=right.maps + wrong.maps)
+        self.assertFalse(both.is_explained)
+        self.assertTrue(right._replace(maps=right.maps * 2).is_explained)
+
     def test_evidence(self):
-        counts = {('merge', 'set'): orders.Count(12, 0, 0, '')}
+        names = 'merge', 'set'
         page = orders.page(
-            {('sqlite', 'metadata', 'nova-meta'): counts,
-             ('sqlite', 'metadata', 'stock'): {
-                 ('merge', 'set'): orders.Count(20, 7, 0, 'lost')}},
+            {('sqlite', 'metadata', 'nova-meta'): orders.Found(
+                {names: orders.Count(12)}, .5),
+             ('sqlite', 'metadata', 'stock'): orders.Found(
+                {names: orders.Count(20, 7, 0, 0, 'lost')}, .5)},
             ['sqlite'], 1.5)
         self.assertIn('orders sqlite``', page)
         self.assertIn('   * - sqlite\n     - merge and set\n     - 12\n'

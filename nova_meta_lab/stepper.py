@@ -1,0 +1,170 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""A nova-api that goes on one step at a time, and whether it waits."""
+
+import contextlib
+import json
+import queue
+import subprocess
+import sys
+import threading
+import time
+
+import sqlalchemy as sa
+
+from nova_meta import etag
+from nova_meta.race import history
+from nova_meta_lab import host as private
+
+GLANCE = 0.002
+# A statement of SQLite that takes longer than this, while another one holds
+# the lock, waits for it.
+LONG = 0.03
+# A COMMIT of SQLite that takes longer waits for one who has not yet fetched
+# all that he reads.
+LONG_COMMIT = 1
+
+
+class Locks:
+    """Knows who waits for a lock."""
+
+    def __init__(self, engine):
+        self._engine = engine
+        self._ask = getattr(self, engine.dialect.name)
+
+    def waits(self, stepper):
+        """Whether the step that has been taken waits.
+
+        :param stepper: a :class:`Stepper`
+        """
+        with self._engine.connect() as asking:
+            return self._ask(asking, stepper)
+
+    def postgresql(self, asking, stepper):
+        return asking.execute(sa.text(
+            'SELECT cardinality(pg_blocking_pids(:pid)) > 0'),
+            {'pid': stepper.connection}).scalar_one()
+
+    def mysql(self, asking, stepper):
+        # The table of transactions is made anew ten times a second only.
+        status = asking.execute(sa.text(
+            'SHOW ENGINE INNODB STATUS')).first()[2]
+        return any(f'thread id {stepper.connection},' in one and
+                   'LOCK WAIT' in one
+                   for one in status.split('---TRANSACTION'))
+
+    def sqlite(self, asking, stepper):
+        long = LONG_COMMIT if stepper.taken == 'COMMIT' else LONG
+        if time.monotonic() - stepper.since < long:
+            return False
+        driver = asking.connection.dbapi_connection
+        try:
+            driver.execute('PRAGMA busy_timeout = 0')
+            driver.execute('BEGIN IMMEDIATE')
+        except self._engine.dialect.loaded_dbapi.OperationalError:
+            return True
+        driver.execute('ROLLBACK')
+        return False
+
+
+class Stepper:
+    """A nova-api that goes on one step at a time.
+
+    :param host: a :class:`nova_meta_lab.host.Host` that has served
+    :param number: of the node that it writes to
+    """
+
+    def __init__(self, host, number):
+        self._host = host
+        self._log = host.path / f'steps-{number}'
+        self._process = subprocess.Popen(
+            [sys.executable, '-m', 'nova_meta_lab.steps'],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=self._log.open('wb'), env=host.environment(number),
+            cwd=host.path, text=True)
+        # Nothing is asked of it yet.
+        self.step = self.taken = self._request = None
+        self.is_changing = False
+        self._said = queue.SimpleQueue()
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self):
+        for line in self._process.stdout:
+            self._said.put(json.loads(line))
+        self._said.put(None)
+
+    def ask(self, requests):
+        """Begin a request, and go on to its first step.
+
+        :param requests: an iterator of that, and of those that follow when the
+            one before has been answered
+        """
+        self.operations = []
+        self._requests = requests
+        self._next()
+
+    def _next(self):
+        self.step = self.taken = self.connection = None
+        # Whether it has a transaction that has changed something.
+        self.is_changing = False
+        self._request = next(self._requests, None)
+        if self._request:
+            self._send(json.dumps(self._request))
+
+    @property
+    def is_done(self):
+        return self._request is None
+
+    def go_on(self):
+        """Take the step that it has come to."""
+        self.taken, self.step = self.step, None
+        self.is_changing = self.taken != 'COMMIT' and (
+            self.is_changing or not self.is_reading)
+        self._send('')
+
+    @property
+    def is_reading(self):
+        return self.taken is None or self.taken.startswith('SELECT')
+
+    def _send(self, line):
+        self.since = time.monotonic()
+        self._process.stdin.write(line + '\n')
+        self._process.stdin.flush()
+
+    def look(self):
+        """Whether it has come to the next step, or to the end."""
+        if self.step is None and not self.is_done:
+            with contextlib.suppress(queue.Empty):
+                said = self._said.get(timeout=GLANCE)
+                if said is None:
+                    # oslo.log has an excepthook.
+                    raise private.HostError(self._log.read_text() +
+                                            self._host.log())
+                if 'done' in said:
+                    self._end(history.Operation(**said['done']))
+                else:
+                    self.step, self.connection = (said['step'],
+                                                  said['connection'])
+        return self.step is not None or self.is_done
+
+    def _end(self, done):
+        headers = self._request['headers']
+        condition = etag.Condition.of(
+            etag.of(done.key), headers.get('If-Match'),
+            headers.get('If-None-Match')) if headers else None
+        self.operations.append(done._replace(condition=condition))
+        self._next()
+
+    def close(self):
+        self._process.kill()
+        self._process.wait()
