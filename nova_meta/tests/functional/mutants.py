@@ -15,11 +15,21 @@
 A factory is named in api-paste.ini as nova-meta's own is.
 """
 
+from oslo_utils import timeutils
+import sqlalchemy as sa
+
 from nova_meta.api import app
 from nova_meta.api import server_metadata
 from nova_meta.compute import api
+from nova_meta.db import api as db_api
+from nova_meta.db import retry
+from nova_meta.db import swap
+from nova_meta.db import transaction
+from nova_meta import delta
 from nova_meta import etag
 from nova_meta import exception
+from nova_meta_lab import losing
+from nova_meta_lab import orders
 
 
 def path_of(factory):
@@ -55,4 +65,59 @@ class MergesReplace(api.API):
 
 def merges_replace(global_config, **local_config):
     server_metadata.compute.API = MergesReplace
+    return app.factory(global_config, **local_config)
+
+
+class Replays(transaction._Transaction):
+    """Makes a change again if the answer of its COMMIT was lost."""
+
+    def may_retry(self, exc):
+        return retry.is_connection_lost(exc) or super().may_retry(exc)
+
+
+def replays(global_config, **local_config):
+    transaction._Transaction = Replays
+    return losing.factory(global_config, **local_config)
+
+
+class SavesReplace(api.API):
+    """Replaces by the difference to what it has read."""
+
+    def update_instance_metadata(self, context, instance, metadata,
+                                 delete=False, condition=etag.UNCONDITIONAL):
+        if not delete:
+            return super().update_instance_metadata(
+                context, instance, metadata, delete, condition)
+        read = self.get_instance_metadata(context, instance)
+        db_api._transact(
+            transaction.change_map, context, instance.uuid,
+            db_api.INSTANCE_METADATA, delta.difference(read, metadata))
+        return metadata
+
+
+def saves_replace(global_config, **local_config):
+    server_metadata.compute.API = SavesReplace
+    return app.factory(global_config, **local_config)
+
+
+def lock_alone(global_config, **local_config):
+    """Lock the row of the server, and leave its version alone."""
+    swap._compare_and_swap = (
+        lambda connection, binding, identity, seen: timeutils.utcnow())
+    return app.factory(global_config, **local_config)
+
+
+def swap_alone(global_config, **local_config):
+    """Compare and swap the version, without a lock.
+
+    All happens within the second that the server was changed in before.
+    """
+    def read(connection, binding, identity):
+        return connection.execute(
+            sa.select(binding.version.label('version'), *binding.guards,
+                      binding.identity.table.c.deleted)
+            .where(binding.identity == identity)).one()
+
+    swap._lock = read
+    timeutils.set_time_override(orders.TOUCHED)
     return app.factory(global_config, **local_config)

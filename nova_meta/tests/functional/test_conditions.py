@@ -27,9 +27,9 @@ from openstack import connection
 
 from nova_meta.race import client
 from nova_meta.tests.functional import base
-from nova_meta.tests.functional import losing
 from nova_meta.tests.functional import mutants
 from nova_meta_lab import host
+from nova_meta_lab import losing
 from nova_meta_lab import target
 
 GUIDE = pathlib.Path(__file__).parents[3].joinpath(
@@ -162,7 +162,7 @@ class ConditionTests:
     def test_answer_of_commit_lost(self):
         # Made again, it would find its own change and say 412.
         self.add_rows(('key', 'old'))
-        self.serve(mutants.path_of(losing.factory))
+        self.serve(losing.NOVA_META)
         seen = self.client().show('key')
         answer = self.client(if_match=seen.etag, x_lose=json.dumps({
             'when': 'after', 'step': losing.COMMIT,

@@ -47,8 +47,8 @@ from nova_meta import exception
 from nova_meta.objects import instance
 from nova_meta.race import client as client_api
 from nova_meta.tests.functional import base
-from nova_meta.tests.functional import losing
 from nova_meta_lab import host
+from nova_meta_lab import losing
 
 MOST_RUNS = 5
 ROWS = sa.table('instance_system_metadata', *map(sa.column, (

@@ -10,12 +10,12 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Connections to the database that are lost where a test wants it.
+"""Connections to the database that are lost where somebody wants it.
 
 A request is a series of steps: its statements, and its COMMITs. Before a step,
 or after it, the connection can be closed, and the driver says that it is lost:
 before, the server has not seen the step; after, it has done it, and its answer
-is lost.
+is lost. Or the request is held there, while something is killed.
 
 Over HTTP, :func:`factory` is named in api-paste.ini, and the request says in
 the header :data:`HEADER` what is to be lost.
@@ -23,20 +23,26 @@ the header :data:`HEADER` what is to be lost.
 
 import contextlib
 import json
+import os
 import pathlib
 import random
+import re
 import threading
 import time
 
 import sqlalchemy as sa
 
 from nova_meta.api import app
-from nova_meta.tests.functional import base
+
+# What is named in api-paste.ini: nova-meta, so that it can lose connections.
+NOVA_META = f'{__name__}:factory'
 
 HEADER = 'X-Lose'
 # Of the answer: its steps, and whether anything was lost.
 STEPS = 'X-Steps'
 COMMIT = 'COMMIT'
+
+PATIENCE = 60
 
 _local = threading.local()
 
@@ -48,15 +54,23 @@ class Plan:
     :param step: the number of the step, or the words that it begins with: the
         first such step, of a transaction that has written to ``table``
     :param table: of the map
-    :param gate: a path. When the connection is lost a file of this name is
-        made, and the request goes on when it has been removed.
+    :param owners: the table of what has the map. If given, only such steps are
+        numbered as touch one of the two, and COMMITs of what was written.
+    :param gate: a path. When the request has come to the step a file of this
+        name is made, which says where it is, and the request goes on when it
+        has been removed.
+    :param killed: whether something is killed meanwhile. Then the connection
+        is left alone before a step, and the driver finds out.
     """
 
-    def __init__(self, when=None, step=None, table='_', gate=None):
+    def __init__(self, when=None, step=None, table='_', owners=None,
+                 gate=None, killed=False):
         self._when = when
         self._step = step
         self._table = table
+        self._owners = owners
         self._gate = gate and pathlib.Path(gate)
+        self._killed = killed
         self._wrote = False
         self.steps = []
         self.lost = False
@@ -66,34 +80,56 @@ class Plan:
     @contextlib.contextmanager
     def step(self, dialect, cursor, statement):
         """Take a step, unless the connection is lost before it."""
-        self.steps.append(statement)
-        here = not self.lost and self._is_here(statement)
+        here = self._is_here(statement) and not self.lost
         if here and self._when == 'before':
-            self._lose(dialect, cursor)
+            self._lose(dialect, cursor, statement)
         yield
         if statement == COMMIT:
             self.writes += self._wrote
             self._wrote = False
         elif self._table in statement and not statement.startswith('SELECT'):
             self._wrote = True
-        if here:
-            self._lose(dialect, cursor)
+        if here and self._when == 'after':
+            self._lose(dialect, cursor, statement)
 
     def _is_here(self, statement):
+        is_numbered = self._is_numbered(statement)
+        if is_numbered:
+            self.steps.append(statement)
         if isinstance(self._step, int):
-            return len(self.steps) - 1 == self._step
+            return is_numbered and len(self.steps) - 1 == self._step
         return self._wrote and statement.startswith(self._step or '\0')
 
-    def _lose(self, dialect, cursor):
+    def _is_numbered(self, statement):
+        return (not self._owners or
+                self._wrote and statement == COMMIT or
+                self._table in statement or self._owners in statement)
+
+    def _lose(self, dialect, cursor, statement):
         self.lost = True
         self._wrote = False
-        lose(dialect, cursor, self.wait)
+        if self._killed and self._when == 'before':
+            self._wait(statement)
+        else:
+            lose(dialect, cursor, lambda: self._wait(statement))
 
-    def wait(self):
+    def _wait(self, statement):
         """Wait until somebody opens the gate."""
         if self._gate:
-            self._gate.touch()
+            written = self._gate.with_suffix('.new')
+            written.write_text(json.dumps({
+                'process': os.getpid(), 'step': name_of(statement)}))
+            written.rename(self._gate)
             wait_for(lambda: not self._gate.exists())
+
+
+def name_of(statement):
+    """Return what a statement does, and to which table, in short."""
+    words = statement.split()
+    table = re.search(r'\b(FROM|INTO|UPDATE)\s+(\w+)', statement)
+    lock = re.search(r'\bFOR (NO KEY )?UPDATE\b', statement)
+    return ' '.join([words[0], *([table.group(2)] if table else words[1:2]),
+                     *([lock.group()] if lock else ())])
 
 
 def lose(dialect, cursor, then=lambda: None):
@@ -119,7 +155,7 @@ def lose(dialect, cursor, then=lambda: None):
 
 
 def wait_for(condition):
-    deadline = time.monotonic() + base.PATIENCE
+    deadline = time.monotonic() + PATIENCE
     while not condition():
         if time.monotonic() > deadline:
             raise AssertionError('it never comes to this')
