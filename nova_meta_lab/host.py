@@ -129,8 +129,8 @@ class Host(servers.Made):
 
         :param target: a :class:`nova_meta_lab.target.Target`
         """
-        return (self.servers if target is targets.METADATA
-                else [client.FLAVOR])
+        return ([client.FLAVOR] if target is targets.EXTRA_SPECS
+                else self.servers)
 
     def url(self, name, node=0):
         """Return the database URL of 'api', 'cell0' or 'cell1' as text.
