@@ -18,18 +18,18 @@ Each is over when the function returns.
 import time
 
 # Seconds in which a node is silent: the others give it up.
-SILENT = 8
+SILENT = 10
 # Seconds of a pause; the others wait for the node.
 PAUSES = 0.05, 3
 
 
-def kill(server):
+def kill(server, seconds=1):
     """Let a database server lose power for some seconds.
 
     :param server: a :class:`nova_meta_lab.servers.Server`
     """
     server.kill()
-    time.sleep(1)
+    time.sleep(seconds)
     server.start()
 
 

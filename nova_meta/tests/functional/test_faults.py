@@ -16,13 +16,13 @@ What was acknowledged has to be there in the end, and nothing else.
 """
 
 import os
-import time
 
 from testtools import content
 
 from nova_meta.race import client
 from nova_meta.tests.functional import base
 from nova_meta.tests.functional import mutants
+from nova_meta_lab import faults
 from nova_meta_lab import host
 from nova_meta_lab import load
 from nova_meta_lab import losing
@@ -77,12 +77,7 @@ class KilledTests(Faults):
         return cls.killed.url
 
     def test_killed(self):
-        def kill(n):
-            self.killed.kill()
-            time.sleep(1)
-            self.killed.start()
-
-        self.during_load(kill)
+        self.during_load(lambda n: faults.kill(self.killed))
 
 
 class KilledMariaDBTestCase(KilledTests, base.DatabaseTestCase):

@@ -18,7 +18,6 @@ import datetime
 import functools
 import itertools
 import random
-import time
 from unittest import mock
 
 import sqlalchemy as sa
@@ -43,6 +42,7 @@ from nova_meta.tests.functional import test_rows
 from nova_meta.tests.functional import test_status
 from nova_meta.tests.functional import test_workloads
 from nova_meta_lab import calls
+from nova_meta_lab import faults
 from nova_meta_lab import galera
 from nova_meta_lab import host
 
@@ -365,28 +365,13 @@ class GaleraFaultTestCase(test_faults.Faults, GaleraTestCase):
         self.during_load(harm)
 
     def test_killed(self):
-        def kill(node):
-            node.kill()
-            time.sleep(3)
-            node.start()
-
-        self.harm(kill)
+        self.harm(lambda node: faults.kill(node, 3))
 
     def test_frozen(self):
-        def freeze(node):
-            node.freeze()
-            time.sleep(10)
-            node.thaw()
-
-        self.harm(freeze)
+        self.harm(faults.freeze)
 
     def test_cut_off(self):
-        def cut_off(node):
-            node.cut_off()
-            time.sleep(8)
-            node.heal()
-
-        self.harm(cut_off)
+        self.harm(faults.cut_off)
 
     def test_failover(self):
         # Through an address that leads to another node afterwards.
