@@ -12,7 +12,8 @@
 
 """What nova-compute does to servers, by Nova's own objects.
 
-It is this process that does it, so Nova has to be configured here.
+It is this process that does it, so Nova has to be configured here, or has to
+have been loaded as nova-api.
 """
 
 import json
@@ -34,6 +35,7 @@ import sqlalchemy as sa
 
 from nova_meta import exception
 from nova_meta.race import client
+from nova_meta_lab import target as targets
 
 # oslo.db does not know all of SQLite's.
 DB_ERRORS = db_exc.DBError, sa.exc.DBAPIError
@@ -113,17 +115,22 @@ def limit_metadata(limit):
         objects.Quotas.create_limit(*arguments)
 
 
+def cell_at(url):
+    """Return a CellMapping of a cell's database, at one of its nodes."""
+    # Contexts with the same cell share its connections.
+    return objects.CellMapping(
+        uuid=uuidutils.generate_uuid(), transport_url='none:///',
+        database_connection=url)
+
+
 class Service:
     """A service of a cell.
 
-    :param url: of the cell's database
+    :param cell: its CellMapping
     """
 
-    def __init__(self, url):
-        # Contexts with the same cell share its connections.
-        self._cell = objects.CellMapping(
-            uuid=uuidutils.generate_uuid(), transport_url='none:///',
-            database_connection=url)
+    def __init__(self, cell):
+        self._cell = cell
 
     def load(self, server, *attributes):
         """Read a server.
@@ -186,10 +193,39 @@ class SystemMetadataClient(client.MetadataClient):
             del server.system_metadata[key]
         elif method != 'GET':
             for pairs in sent.values():
-                server.system_metadata.update(pairs)
+                self._set(server, pairs)
         if method != 'GET':
             server.progress = 100 - (server.progress or 0)
             server.save()
         return (204 if method == 'DELETE' else 200), None, {
-            'metadata': dict(server.system_metadata), **sent
-        } if key else {'metadata': dict(server.system_metadata)}
+            'metadata': self._found(server), **(sent if key else {})}
+
+    def _set(self, server, pairs):
+        server.system_metadata.update(pairs)
+
+    def _found(self, server):
+        return dict(server.system_metadata)
+
+
+class SavedClient(SystemMetadataClient):
+    """A service that saves a column, too, and takes it for one more item.
+
+    :param name: the UUID of the server
+    """
+
+    COLUMN = targets.SAVED.COLUMN
+
+    def __init__(self, name, headers=None):
+        mapping = objects.InstanceMapping.get_by_instance_uuid(
+            nova_context.get_admin_context(), name)
+        super().__init__(Service(mapping.cell_mapping), name, headers)
+
+    def _set(self, server, pairs):
+        items = dict(pairs)
+        setattr(server, self.COLUMN, items.pop(self.COLUMN))
+        super()._set(server, items)
+
+    def _found(self, server):
+        return {self.COLUMN: getattr(server, self.COLUMN), **{
+            key: value for key, value in super()._found(server).items()
+            if not key.startswith(targets.SAVED.COPIED)}}

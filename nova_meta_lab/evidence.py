@@ -14,9 +14,31 @@
 
 import datetime
 import importlib.metadata
+import pathlib
 import textwrap
 
+from rich import table as rich_table
+
 OUTPUTS = '--evidence', '--keep'
+
+
+def add_argument(parser):
+    """Let a program be told where to write its page.
+
+    :param parser: an argparse.ArgumentParser
+    """
+    parser.add_argument('--evidence', metavar='FILE', type=pathlib.Path,
+                        help='write a page of documentation')
+
+
+def view(title, header, table_rows):
+    """Return a table for a terminal; the cells are of any type."""
+    shown = rich_table.Table(title=title, title_justify='left')
+    for column in header:
+        shown.add_column(column, justify='right' if shown.columns else 'left')
+    for row in table_rows:
+        shown.add_row(*map(str, row))
+    return shown
 
 
 def page(title, module, argv, minutes, *blocks):

@@ -39,7 +39,6 @@ import time
 from typing import NamedTuple
 
 from rich import console
-from rich import table
 import sqlalchemy as sa
 
 from nova_meta.race import history
@@ -221,12 +220,10 @@ class Outcome(NamedTuple):
         if len(final) != len(self.final):
             return f'There are duplicate rows: {self.final}'
         request, *others = self.operations
-        if not (request.status or self.silenced) or not all(
-                map(_is_answered, others)):
+        if not (request.status or self.silenced) or any(
+                one.unanswered for one in others):
             return 'Somebody was not answered.'
-        contradiction = order.contradiction(BEFORE, [
-            one for one in self.operations
-            if one.call in history.WRITES or _is_answered(one)], final)
+        contradiction = order.contradiction(BEFORE, self.operations, final)
         if contradiction:
             return str(contradiction)
         return '' if self.writes < 2 else f'Written {self.writes} times.'
@@ -236,10 +233,6 @@ class Outcome(NamedTuple):
             f'{self.failure} {self.point[1]} {self.step}, {self.observer}:',
             *(f'  {one.told()}' for one in self.operations),
             f'  in the end: {self.final}', *filter(None, [self.wrong])])
-
-
-def _is_answered(operation):
-    return operation.status is not None and operation.status < 500
 
 
 class Points:
@@ -426,8 +419,7 @@ def parse(argv):
     parser.add_argument('--call', action='append',
                         help='such as merge, or "merge if", which has a '
                              'condition; all if not given')
-    parser.add_argument('--evidence', metavar='FILE',
-                        help='write a page of documentation')
+    evidence.add_argument(parser)
     return parser.parse_args(argv)
 
 
@@ -457,12 +449,11 @@ def main(argv=None):
             for one in outcomes:
                 if one.wrong:
                     out.print(one, markup=False, soft_wrap=True)
-    out.print(view(found))
+    out.print(evidence.view('Points of failure', COLUMNS, rows(found)))
     minutes = (time.monotonic() - begun) / 60
     out.print(f'{minutes:.1f} minutes')
     if options.evidence:
-        with open(options.evidence, 'w') as file:
-            file.write(page(found, argv, minutes))
+        options.evidence.write_text(page(found, argv, minutes))
     return int(any(one.wrong for outcomes in found.values()
                    for one in outcomes))
 
@@ -470,13 +461,10 @@ def main(argv=None):
 COLUMNS = ('database', 'written', 'call', 'failure', *Count._fields)
 
 
-def view(found):
-    shown = table.Table(title='Points of failure', title_justify='left')
-    for column in ('what', *Count._fields):
-        shown.add_column(column)
+def rows(found):
+    """Yield the rows of a table with COLUMNS."""
     for what, outcomes in found.items():
-        shown.add_row(', '.join(what), *map(str, Count.of(outcomes)))
-    return shown
+        yield *what, *Count.of(outcomes)
 
 
 def page(found, argv, minutes):
@@ -484,9 +472,7 @@ def page(found, argv, minutes):
     return evidence.page(
         f'Points of failure: {", ".join(dict.fromkeys(w[0] for w in found))}',
         'nova_meta_lab.failures', argv, minutes,
-        evidence.table(COLUMNS, *(
-            (*what, *Count.of(outcomes))
-            for what, outcomes in found.items())),
+        evidence.table(COLUMNS, *rows(found)),
         *(block for what, outcomes in found.items()
           for block in ([', '.join(what) + ':'], details(outcomes))))
 

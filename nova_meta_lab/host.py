@@ -163,7 +163,7 @@ class Host(servers.Made):
             self._write_nova_conf(number, options)
 
     def _write_nova_conf(self, number, options):
-        path = self.nova_conf(number).parent
+        path = self._directory(number)
         sections = {
             # A host of its own: nova-apis that start at once would meet in the
             # row of their service, and upstream does not try again.
@@ -179,7 +179,7 @@ class Host(servers.Made):
             sections.setdefault(section, {}).update(values)
         ini = configparser.RawConfigParser(default_section=None)
         ini.read_dict(sections)
-        with (path / 'nova.conf').open('w') as conf:
+        with self.nova_conf(number).open('w') as conf:
             ini.write(conf)
 
     def _run_seed(self):

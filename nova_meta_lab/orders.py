@@ -40,7 +40,6 @@ from typing import Any
 from typing import NamedTuple
 
 from rich import console
-from rich import table
 
 from nova_meta.race import order
 from nova_meta_lab import calls as kinds
@@ -421,8 +420,7 @@ def parse(argv):
                         help='play so many orders, by chance, of requests '
                              'that have too many')
     parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument('--evidence', metavar='FILE',
-                        help='write a page of documentation')
+    evidence.add_argument(parser)
     return parser.parse_args(argv)
 
 
@@ -493,12 +491,11 @@ def main(argv=None):
             with databases.started(name) as server, private.Host(
                     server.url, options=beside.nova_options) as host:
                 found |= run(host, name, options, out)
-    out.print(view(found))
+    out.print(evidence.view('Orders of requests', COLUMNS, rows(found)))
     minutes = (time.monotonic() - begun) / 60
     out.print(f'{minutes:.1f} minutes')
     if options.evidence:
-        with open(options.evidence, 'w') as file:
-            file.write(page(found, argv, minutes))
+        options.evidence.write_text(page(found, argv, minutes))
     return int(any(one.total.first for (_, _, contestant), one in found.items()
                    if contestant == 'nova-meta'))
 
@@ -516,15 +513,6 @@ def rows(found):
         yield (name, kind, len(ours.counts), *ours.total[:-1],
                f'{ours.minutes:.1f}', len(stock.counts),
                stock.total.orders, stock.total.wrong)
-
-
-def view(found):
-    shown = table.Table(title='Orders of requests', title_justify='left')
-    for column in COLUMNS:
-        shown.add_column(column, justify='right' if shown.columns else 'left')
-    for row in rows(found):
-        shown.add_row(*map(str, row))
-    return shown
 
 
 def details(found):

@@ -44,7 +44,6 @@ from typing import NamedTuple
 from nova import exception as nova_exception
 from oslo_utils import timeutils
 from rich import console
-from rich import table
 
 from nova_meta.race import client
 from nova_meta.race import history
@@ -124,8 +123,9 @@ class Soak:
     def __init__(self, host, server, serve, rng, keep, tell):
         self._host, self._server, self._serve = host, server, serve
         self._rng, self._keep, self._tell = rng, keep, tell
-        self._services = [compute.Service(host.url('cell1', number))
-                          for number in range(len(host.databases))]
+        self._services = [
+            compute.Service(compute.cell_at(host.url('cell1', number)))
+            for number in range(len(host.databases))]
         self._maps = self._make_maps(*host.servers)
         self._before = dict.fromkeys(self._maps, {})
         compute.limit_metadata(max(LIMITS))
@@ -358,15 +358,6 @@ def rows(judged):
                one.wrong, one.undecided)
 
 
-def view(judged):
-    shown = table.Table()
-    for column in COLUMNS:
-        shown.add_column(column, justify='right' if shown.columns else 'left')
-    for row in rows(judged):
-        shown.add_row(*map(str, row))
-    return shown
-
-
 def page(options, argv, minutes, soak):
     return evidence.page(
         f'Long run, {options.database}', 'nova_meta_lab.soak', argv, minutes,
@@ -388,8 +379,7 @@ def parse(argv):
     parser.add_argument('--keep', metavar='DIRECTORY', type=pathlib.Path,
                         help='for what no order explains; by default a new '
                              'one')
-    parser.add_argument('--evidence', metavar='FILE',
-                        help='write a page of documentation')
+    evidence.add_argument(parser)
     return parser.parse_args(argv)
 
 
@@ -419,12 +409,12 @@ def main(argv=None):
         while not soak.stopped.is_set() and minutes < options.minutes:
             soak.play(options.round)
             minutes = (time.monotonic() - begun) / 60
-            out.print(view(soak.judged))
+            out.print(evidence.view(None, COLUMNS, rows(soak.judged)))
             out.print(f'{minutes:.1f} minutes, {dict(soak.happened)}')
             if options.evidence:
                 # After each round, so that there is something if the next one
                 # is never over.
-                pathlib.Path(options.evidence).write_text(
+                options.evidence.write_text(
                     page(options, argv, minutes, soak))
     return int(any(one.wrong or one.undecided
                    for one in soak.judged.values()))

@@ -34,7 +34,7 @@ from sqlalchemy import event
 import webob
 
 from nova_meta.race import client
-from nova_meta_lab import service
+from nova_meta_lab import compute
 from nova_meta_lab import target as targets
 
 TABLES = re.compile(r'\b(instances|instance_metadata|instance_system_metadata|'
@@ -68,7 +68,7 @@ CLIENTS = {
     'metadata': lambda *args: client_of(client.MetadataClient, *args),
     'rebuild': lambda *args: client_of(targets.ActionClient, *args),
     'extra-specs': lambda *args: client_of(client.ExtraSpecsClient, *args),
-    'service': service.Service,
+    'service': compute.SavedClient,
 }
 # Who reads the map, if a client does not.
 FIRST = {'rebuild': 'metadata'}

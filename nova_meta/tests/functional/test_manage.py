@@ -45,7 +45,7 @@ class DuplicatesTests:
         """
         done = subprocess.run(
             [sys.executable, '-m', 'nova_meta.cmd.manage', '--config-file',
-             f'{self.host.environment()["OS_NOVA_CONFIG_DIR"]}/nova.conf',
+             self.host.nova_conf(),
              'metadata', 'duplicates', *options],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         return done.returncode, done.stdout
