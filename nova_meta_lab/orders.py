@@ -335,7 +335,8 @@ class Count(NamedTuple):
     :param orders: how many were played
     :param wrong: how many of them are not explained
     :param behind: in how many the updated_at has not gone on
-    :param refused: in how many a request was answered 409
+    :param refused: in how many a request was answered 409, or 5xx, which
+        explains anything
     :param first: the first that is not explained, in words
     """
 
@@ -356,7 +357,8 @@ class Count(NamedTuple):
             wrong = not played.is_explained
             total += cls(
                 1, wrong, played.is_behind,
-                any(op.status == 409 for op in played.operations),
+                any(op.status == 409 or op.status >= 500
+                    for op in played.operations),
                 str(played) if wrong or played.is_behind else '')
         return total
 
@@ -457,7 +459,8 @@ class Progress:
 
 def in_words(count):
     return (f'{count.orders} orders, {count.wrong} not explained, '
-            f'{count.behind} with updated_at behind, {count.refused} with 409')
+            f'{count.behind} with updated_at behind, '
+            f'{count.refused} with 409 or 5xx')
 
 
 def run(host, name, options, out):
@@ -504,8 +507,8 @@ def main(argv=None):
 
 
 COLUMNS = ('database', 'written', 'kinds', 'orders', 'not explained',
-           'updated_at behind', '409', 'minutes', 'stock: kinds', 'orders',
-           'not explained')
+           'updated_at behind', '409, 5xx', 'minutes', 'stock: kinds',
+           'orders', 'not explained')
 
 
 def rows(found):

@@ -97,8 +97,9 @@ class CountTestCase(testtools.TestCase):
             self.played(after, rows),
             self.played(after, self.ROWS),
             self.played(after, [*rows, ('b', '0')]),
-            self.played(None, self.ROWS, 409)])
-        self.assertEqual((4, 2, 0, 1), count[:-1])
+            self.played(None, self.ROWS, 409),
+            self.played(None, self.ROWS, 500)])
+        self.assertEqual((5, 2, 0, 2), count[:-1])
         self.assertIn('A: COMMIT;', count.first)
         self.assertIn("merge {'a': 'A'}: 200", count.first)
 
