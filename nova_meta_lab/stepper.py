@@ -67,6 +67,8 @@ class Locks:
         long = LONG_COMMIT if stepper.taken == 'COMMIT' else LONG
         if time.monotonic() - stepper.since < long:
             return False
+        # Not back into the pool: whoever gets it would not wait for a lock.
+        asking.detach()
         driver = asking.connection.dbapi_connection
         try:
             driver.execute('PRAGMA busy_timeout = 0')

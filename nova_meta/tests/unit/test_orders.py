@@ -12,13 +12,17 @@
 
 import datetime
 import itertools
+import time
+from unittest import mock
 
+import sqlalchemy as sa
 import testtools
 
 from nova_meta import etag
 from nova_meta.race import history
 from nova_meta_lab import calls
 from nova_meta_lab import orders
+from nova_meta_lab import stepper
 
 
 class ChoicesTestCase(testtools.TestCase):
@@ -40,6 +44,18 @@ class ChoicesTestCase(testtools.TestCase):
             choices = orders.next_choices(taken)
         self.assertEqual({*itertools.permutations([0, 0, 0, 1, 1])}, {*seen})
         self.assertEqual(10, len(seen))
+
+
+class LocksTestCase(testtools.TestCase):
+
+    def test_looking_changes_no_connection_of_the_pool(self):
+        engine = sa.create_engine('sqlite://')
+        since = time.monotonic() - 2 * stepper.LONG_COMMIT
+        self.assertFalse(stepper.Locks(engine).waits(
+            mock.Mock(taken='COMMIT', since=since)))
+        with engine.connect() as connection:
+            self.assertEqual(5000, connection.exec_driver_sql(
+                'PRAGMA busy_timeout').scalar_one())
 
 
 class CommuteTestCase(testtools.TestCase):
