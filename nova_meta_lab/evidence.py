@@ -17,6 +17,7 @@ import importlib.metadata
 import pathlib
 import textwrap
 
+from pbr import packaging
 from rich import table as rich_table
 
 OUTPUTS = '--evidence', '--keep'
@@ -50,8 +51,10 @@ def page(title, module, argv, minutes, *blocks):
     :param minutes: that it took
     :param blocks: lists of lines, such as :func:`table` returns
     """
-    versions = (f'{name} {importlib.metadata.version(name)}'
-                for name in ('nova-meta', 'nova', 'SQLAlchemy'))
+    # An editable install would tell the version when it was made.
+    versions = [f'nova-meta {packaging.get_version("nova-meta")}', *(
+        f'{name} {importlib.metadata.version(name)}'
+        for name in ('nova', 'SQLAlchemy'))]
     command = ' '.join(['python -m', module, *_repeated(argv)])
     lines = [
         f'.. Written by {module}.', '', title, '=' * len(title), '',
