@@ -38,7 +38,7 @@ from nova_meta.race import client
 from nova_meta_lab import target as targets
 
 # oslo.db does not know all of SQLite's.
-DB_ERRORS = db_exc.DBError, sa.exc.DBAPIError
+DB_ERRORS = db_exc.DBError, sa.exc.SQLAlchemyError
 
 
 def configure(host):
@@ -208,24 +208,28 @@ class SystemMetadataClient(client.MetadataClient):
 
 
 class SavedClient(SystemMetadataClient):
-    """A service that saves a column, too, and takes it for one more item.
-
-    :param name: the UUID of the server
-    """
+    """A service that saves a column, too, and takes it for one more item."""
 
     COLUMN = targets.SAVED.COLUMN
 
-    def __init__(self, name, headers=None):
-        mapping = objects.InstanceMapping.get_by_instance_uuid(
-            nova_context.get_admin_context(), name)
-        super().__init__(Service(mapping.cell_mapping), name, headers)
-
     def _set(self, server, pairs):
         items = dict(pairs)
-        setattr(server, self.COLUMN, items.pop(self.COLUMN))
+        if self.COLUMN in items:
+            setattr(server, self.COLUMN, items.pop(self.COLUMN))
         super()._set(server, items)
 
     def _found(self, server):
         return {self.COLUMN: getattr(server, self.COLUMN), **{
             key: value for key, value in super()._found(server).items()
             if not key.startswith(targets.SAVED.COPIED)}}
+
+
+def saved_client(name, headers=None):
+    """Return a service of the cell that has a server.
+
+    :param name: the UUID of the server
+    :returns: a :class:`SavedClient`
+    """
+    mapping = objects.InstanceMapping.get_by_instance_uuid(
+        nova_context.get_admin_context(), name)
+    return SavedClient(Service(mapping.cell_mapping), name, headers)

@@ -30,37 +30,37 @@ import argparse
 import collections
 from concurrent import futures
 import contextlib
+import functools
 import itertools
 import json
+import logging
 import os
 import signal
 import sys
 import time
 from typing import NamedTuple
 
+from oslo_utils import timeutils
 from rich import console
 import sqlalchemy as sa
 
 from nova_meta.race import history
 from nova_meta.race import order
 from nova_meta_lab import calls as kinds
+from nova_meta_lab import compute
 from nova_meta_lab import databases
 from nova_meta_lab import evidence
 from nova_meta_lab import galera
 from nova_meta_lab import host as private
 from nova_meta_lab import losing
+from nova_meta_lab import services
 from nova_meta_lab import target as targets
 
-BEFORE = kinds.BEFORE
-
-WRITES = [one for one in kinds.PLAIN if one.name in history.WRITES]
 CALLS = {
-    'metadata': [
-        *WRITES,
-        *(one._replace(conditional=True) for one in WRITES
-          if one.name == 'merge'),
-        kinds.LIST, kinds.Call('show', lambda value: ['a'])],
-    'extra-specs': [one for one in WRITES if one.name != 'replace'],
+    'metadata': [*kinds.PLAIN, kinds.MERGE._replace(conditional=True),
+                 kinds.Call('show', lambda value: ['a']), kinds.REBUILD],
+    'extra-specs': kinds.SPECS,
+    'system-metadata': [kinds.SAVE],
 }
 
 
@@ -186,6 +186,7 @@ class Outcome(NamedTuple):
     :param operations: the request, and those of the observer
     :param writes: how many transactions have written, as far as is known
     :param silenced: whether there may be no answer
+    :param before: the pairs that were there
     :param final: the rows in the end
     """
 
@@ -196,6 +197,7 @@ class Outcome(NamedTuple):
     operations: list
     writes: int
     silenced: bool
+    before: dict
     final: list
 
     @property
@@ -223,7 +225,8 @@ class Outcome(NamedTuple):
         if not (request.status or self.silenced) or any(
                 one.unanswered for one in others):
             return 'Somebody was not answered.'
-        contradiction = order.contradiction(BEFORE, self.operations, final)
+        contradiction = order.contradiction(
+            self.before, self.operations, final)
         if contradiction:
             return str(contradiction)
         return '' if self.writes < 2 else f'Written {self.writes} times.'
@@ -235,20 +238,75 @@ class Outcome(NamedTuple):
             f'  in the end: {self.final}', *filter(None, [self.wrong])])
 
 
-class Points:
-    """Lets requests fail.
+class Clients:
+    """Clients of nova-api, who say what is to be lost.
 
     :param host: a :class:`nova_meta_lab.host.Host` that serves
         :data:`nova_meta_lab.losing.NOVA_META`, or something like that
-    :param key: which of nova_meta_lab.target.TARGETS is written
     :param name: the ID of the server or flavor
     """
 
-    def __init__(self, host, key, name):
+    def __init__(self, host, name):
         self._host, self._name = host, name
-        self._target = targets.TARGETS[key]
-        self._engines = host.engines[self._target.database]
+
+    def client(self, kind, number=0, headers=None):
+        """Return a client of one of the nova-apis.
+
+        :param kind: one of nova_meta_lab.target.CLIENTS
+        """
+        urls = self._host.urls
+        return targets.CLIENTS[kind](urls[number % len(urls)], self._name,
+                                     headers)
+
+    def ask(self, asked, plan):
+        """Let a request lose something.
+
+        :param asked: as :meth:`nova_meta_lab.calls.Call.request` returns it
+        :param plan: the arguments of a :class:`nova_meta_lab.losing.Plan`
+        :returns: the operation, and how many transactions have written
+        """
+        one = self.client(asked['client'], headers={
+            **asked['headers'], losing.HEADER: json.dumps(plan)})
+        done = getattr(one, asked['call'])(*asked['arguments'])
+        told = json.loads(one.answered.get(losing.STEPS, '{}'))
+        return done, told.get('writes', 0)
+
+
+class Services:
+    """Services of a cell, in this process; as :class:`Clients`."""
+
+    def __init__(self, host, name):
+        compute.configure(host)
+        self._name = name
+        self._services = [
+            compute.Service(compute.cell_at(host.url('cell1', number)))
+            for number in range(len(host.databases))]
+
+    def client(self, kind, number=0, headers=None):
+        return compute.SavedClient(
+            self._services[number % len(self._services)], self._name, headers)
+
+    def ask(self, asked, plan):
+        with losing.losing(losing.Plan(**plan)) as lost:
+            done = getattr(self.client(asked['client']), asked['call'])(
+                *asked['arguments'])
+        return done, lost.writes
+
+
+class Points:
+    """Lets requests fail.
+
+    :param host: a :class:`nova_meta_lab.host.Host`
+    :param target: the :class:`nova_meta_lab.target.Target` that is written
+    :param name: the ID of the server or flavor
+    :param asking: of whom: a :class:`Clients`, or :class:`Services`
+    """
+
+    def __init__(self, host, target, name, asking):
+        self._name, self._target, self._asking = name, target, asking
+        self._engines = host.engines[target.database]
         self._gate = host.path / 'gate'
+        self._before = kinds.before(target)
 
     def all_of(self, call, failure, observers=OBSERVERS):
         """Let a request fail at each of its steps.
@@ -281,34 +339,36 @@ class Points:
         :returns: an :class:`Outcome`; None if it has no such step
         """
         self._prepare()
-        asked = call.request('A')
-        one = self.client(0, {**asked['headers'], losing.HEADER: json.dumps(
-            self._plan(failure, *point))})
         with futures.ThreadPoolExecutor(1) as pool:
-            running = pool.submit(getattr(one, asked['call']),
-                                  *asked['arguments'])
+            running = pool.submit(self._asking.ask, call.request('A'),
+                                  self._plan(failure, *point))
             losing.wait_for(lambda: self._gate.exists() or running.done())
             if not self._gate.exists():
-                if not running.result().acknowledged:
-                    raise private.HostError(running.result().told())
+                done, _ = running.result()
+                if not done.acknowledged:
+                    raise private.HostError(done.told())
                 return None
             held = json.loads(self._gate.read_text())
-            operations = self._fail(failure, held, observer)
-            done = running.result()
+            # To others a rebuild is one more client's request.
+            operations = self._fail(failure, held, observer, (
+                'metadata' if call is kinds.REBUILD else call.client))
+            done, writes = running.result()
         final = self._rows()
         failure.mend()
-        told = json.loads(one.answered.get(losing.STEPS, '{}'))
         return Outcome(failure.name, point, held['step'], name,
-                       [done, *operations], told.get('writes', 0),
-                       failure.silences, final)
+                       [done, *operations], writes, failure.silences,
+                       self._before, final)
 
     def _plan(self, failure, step, when):
         return {'when': when, 'step': step, 'table': self._target.table.name,
                 'gate': str(self._gate), 'killed': failure.kills,
                 'owners': failure.kills and self._target.owners.name}
 
-    def _fail(self, failure, held, observer):
-        """Let it happen to a request that is held, and let that go on."""
+    def _fail(self, failure, held, observer, kind):
+        """Let it happen to a request that is held, and let that go on.
+
+        :param kind: of client, that the observer is
+        """
         try:
             failure.strike(held)
             if failure.kills:
@@ -317,15 +377,10 @@ class Points:
                     engine.dispose()
             self._settle()
             return observer.observe(
-                lambda headers: self.client(1, headers)) if observer else []
+                functools.partial(self._asking.client, kind, 1)
+            ) if observer else []
         finally:
             self._gate.unlink()
-
-    def client(self, number=0, headers=None):
-        """Return a client of one of the nova-apis."""
-        urls = self._host.urls
-        return self._target.client(urls[number % len(urls)], self._name,
-                                   headers)
 
     def _settle(self):
         """Wait until each node of a cluster has what was committed."""
@@ -336,7 +391,10 @@ class Points:
 
     def _prepare(self):
         with self._engines[0].begin() as connection:
-            self._target.prepare(connection, self._name, BEFORE.items())
+            self._target.prepare(connection, self._name,
+                                 self._before.items())
+            self._target.touch(connection, self._name, timeutils.utcnow(),
+                               **self._target.idle)
         self._settle()
 
     def _rows(self):
@@ -365,7 +423,9 @@ def served(name):
             killed = ServerKilled(*server.nodes)
         else:
             killed = ProcessKilled()
-        host = stack.enter_context(private.Host(url))
+        beside = stack.enter_context(services.Services().running())
+        host = stack.enter_context(private.Host(
+            url, options=beside.nova_options))
         # Another process goes on if one is killed.
         host.serve(losing.NOVA_META, 1 + killed.silences,
                    is_forked=killed.silences)
@@ -429,10 +489,16 @@ def play(name, options):
     :returns: an iterator of ((database, target, call, failure), outcomes)
     """
     with served(name) as (host, failures):
-        for key in options.target or sorted(CALLS):
-            points = Points(host, key, host.names(targets.TARGETS[key])[0])
+        for key in options.target or CALLS:
+            target = CALLS[key][0].target
+            found = host.names(target)[0]
+            is_saved = target is targets.SAVED
+            points = Points(host, target, found, (
+                Services if is_saved else Clients)(host, found))
             for call, failure in itertools.product(CALLS[key], failures):
-                if str(call) in (options.call or [str(call)]):
+                # Services have no nova-api.
+                if str(call) in (options.call or [str(call)]) and not (
+                        is_saved and failure.silences):
                     yield ((name, key, str(call), failure.name),
                            list(points.all_of(call, failure)))
 
@@ -440,6 +506,8 @@ def play(name, options):
 def main(argv=None):
     argv = sys.argv[1:] if argv is None else argv
     options, out = parse(argv), console.Console()
+    # Services of this process would log each connection that they lose.
+    logging.disable()
     found, begun = {}, time.monotonic()
     for name in options.database:
         for what, outcomes in play(name, options):

@@ -24,6 +24,7 @@ connection}, and a line of input is awaited. When the request has been answered
 its Operation is printed, as {"done": {...}}.
 """
 
+import functools
 import json
 import re
 import sys
@@ -33,7 +34,6 @@ import sqlalchemy as sa
 from sqlalchemy import event
 import webob
 
-from nova_meta.race import client
 from nova_meta_lab import compute
 from nova_meta_lab import target as targets
 
@@ -64,12 +64,9 @@ def client_of(cls, name, headers=None):
     return type('Client', (InProcess, cls), {})('/v2.1', name, headers)
 
 
-CLIENTS = {
-    'metadata': lambda *args: client_of(client.MetadataClient, *args),
-    'rebuild': lambda *args: client_of(targets.ActionClient, *args),
-    'extra-specs': lambda *args: client_of(client.ExtraSpecsClient, *args),
-    'service': compute.SavedClient,
-}
+CLIENTS = {'service': compute.saved_client, **{
+    name: functools.partial(client_of, cls)
+    for name, cls in targets.CLIENTS.items()}}
 # Who reads the map, if a client does not.
 FIRST = {'rebuild': 'metadata'}
 

@@ -228,3 +228,6 @@ class InDatabase:
 
 # As options name them.
 TARGETS = {'metadata': METADATA, 'extra-specs': EXTRA_SPECS}
+# Whoever asks nova-api.
+CLIENTS = {'metadata': METADATA.client, 'rebuild': ActionClient,
+           'extra-specs': EXTRA_SPECS.client}

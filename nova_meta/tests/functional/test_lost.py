@@ -19,8 +19,10 @@ failures``.
 """
 
 from nova_meta.race import client
+from nova_meta.race import history
 from nova_meta.tests.functional import base
 from nova_meta.tests.functional import mutants
+from nova_meta_lab import calls
 from nova_meta_lab import failures
 from nova_meta_lab import losing
 from nova_meta_lab import servers
@@ -41,15 +43,23 @@ class LostTests:
         super().setUp()
         self.serve(losing.NOVA_META)
 
-    def points(self, key='metadata'):
-        name = self.server if key == 'metadata' else client.FLAVOR
-        return failures.Points(self.host, key, name)
+    def name(self, call):
+        return self.server if call.target is calls.METADATA else client.FLAVOR
+
+    def client(self, call):
+        return self.clients(call).client(call.client)
+
+    def clients(self, call):
+        return failures.Clients(self.host, self.name(call))
+
+    def points(self, call):
+        return failures.Points(self.host, call.target, self.name(call),
+                               self.clients(call))
 
     def writes(self):
-        for key, calls in failures.CALLS.items():
-            for call in calls:
-                if call in failures.WRITES:
-                    yield self.points(key), call
+        for call in (*calls.PLAIN, *calls.SPECS):
+            if call.name in history.WRITES:
+                yield self.points(call), call
 
     def lose_answer(self, points, call, observer='alone'):
         return points.play(call, failures.Lost(), ANSWER_OF_COMMIT, observer,
@@ -88,7 +98,7 @@ class ObservedTests(LostTests):
         for points, call in self.writes():
             if call.name != 'delete':
                 done = self.lose_answer(points, call).operations[0]
-                one = points.client()
+                one = self.client(call)
                 seen = one.show('a') if call.name == 'set' else one.list()
                 self.assertEqual(seen.etag, done.etag, call)
 
@@ -105,9 +115,9 @@ class ReplayTests(LostTests):
     def test_replay(self):
         # It shows only if somebody has seen the change.
         self.serve(mutants.path_of(mutants.replays))
-        merge = failures.WRITES[0]
-        self.assertEqual('', self.lose_answer(self.points(), merge).wrong)
-        wrong = self.lose_answer(self.points(), merge, 'overwritten').wrong
+        points = self.points(calls.MERGE)
+        self.assertEqual('', self.lose_answer(points, calls.MERGE).wrong)
+        wrong = self.lose_answer(points, calls.MERGE, 'overwritten').wrong
         self.assertIn('No order explains these:', wrong)
         self.assertIn("set 'a' {'a': 'B'}: 200", wrong)
 
@@ -141,7 +151,7 @@ class KilledMariaDBTestCase(LostTests, base.DatabaseTestCase):
         return cls.killed.url
 
     def test_killed(self):
-        found = list(self.points().all_of(
-            failures.WRITES[0], failures.ServerKilled(self.killed)))
+        found = list(self.points(calls.MERGE).all_of(
+            calls.MERGE, failures.ServerKilled(self.killed)))
         self.assertEqual([], [str(one) for one in found if one.wrong])
         self.assertGreater(len(found), 15)

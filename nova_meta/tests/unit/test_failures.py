@@ -13,6 +13,7 @@
 import testtools
 
 from nova_meta.race import history
+from nova_meta_lab import calls
 from nova_meta_lab import failures
 from nova_meta_lab import losing
 
@@ -66,11 +67,12 @@ def outcome(status, final, *others, request=(history.SET, 'a', {'a': 'A'}),
     return failures.Outcome(**{
         'failure': 'connection lost', 'point': (3, 'before'),
         'step': 'COMMIT', 'observer': 'alone', 'writes': 1,
-        'silenced': False, 'final': [*final.items()], 'operations': [
-            operation(*request, status, {'a': 'A'}), *others], **changed})
+        'silenced': False, 'before': BEFORE, 'final': [*final.items()],
+        'operations': [operation(*request, status, {'a': 'A'}), *others],
+        **changed})
 
 
-BEFORE = failures.BEFORE
+BEFORE = calls.BEFORE
 AFTER = {**BEFORE, 'a': 'A'}
 SEEN = operation(history.LIST, None, None, 200, AFTER, 1, 2)
 OVERWRITTEN = operation(history.SET, 'a', {'a': 'B'}, 200, {'a': 'B'}, 3, 4)
