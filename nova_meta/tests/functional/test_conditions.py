@@ -171,6 +171,7 @@ class ConditionTests:
         self.assertEqual([('key', 'new')], self.rows())
 
 
+@base.periodic_class
 class ConditionsSQLiteTestCase(ConditionTests, base.DatabaseTestCase):
     database = base.SQLITE
 

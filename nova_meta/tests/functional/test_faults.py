@@ -103,15 +103,16 @@ class LostAnswersTests(Faults):
     actors = [load.write] * 4 + [load.observe] * 12
     acknowledged = 250
 
-    @base.periodic(base.POSTGRESQL)
     def test_answers_lost(self):
         self.during_load(lambda n: None)
 
 
+@base.periodic_class
 class LostAnswersSQLiteTestCase(LostAnswersTests, base.DatabaseTestCase):
     database = base.SQLITE
 
 
+@base.periodic_class
 class LostAnswersMariaDBTestCase(LostAnswersTests, base.DatabaseTestCase):
     database = base.MARIADB
 

@@ -16,6 +16,8 @@ The files in gabbits/ are run against the real nova-api, over HTTP. Each file
 has a server of its own, at $ENVIRON['SERVER'].
 """
 
+import atexit
+import functools
 import os
 import pathlib
 import types
@@ -39,25 +41,29 @@ CORS = {'cors': {
 GABBITS = pathlib.Path(__file__).with_name('gabbits')
 
 
+@functools.cache
+def served(database):
+    """Serve a private Nova with nova-meta, for all files on a database.
+
+    :param database: a :class:`nova_meta.tests.functional.base.Database`
+    :returns: the URL of nova-api, and an iterator of servers
+    """
+    nova = host.Host(database.url(), len(list(GABBITS.iterdir())), CORS)
+    atexit.register(nova.close)
+    nova.__enter__()
+    return nova.serve(host.NOVA_META, processes=1), iter(nova.servers)
+
+
 class NovaFixture(fixture.GabbiFixture):
     """A private Nova with nova-meta."""
 
     database = base.SQLITE
 
     def start_fixture(self):
-        self.host = host.Host(self.database.url(), servers=1, options=CORS)
-        self.host.__enter__()
-        try:
-            url = self.host.serve(host.NOVA_META, processes=1)
-        except BaseException:
-            self.host.close()
-            raise
-        os.environ['SERVER'] = f'{url}/servers/{self.host.servers[0]}'
+        url, servers = served(self.database)
+        os.environ['SERVER'] = f'{url}/servers/{next(servers)}'
         os.environ['METADATA'] = os.environ['SERVER'] + '/metadata'
         os.environ['NO_SERVER'] = f'{url}/servers/{client.PROJECT}/metadata'
-
-    def stop_fixture(self):
-        self.host.close()
 
 
 class MariaDBFixture(NovaFixture):

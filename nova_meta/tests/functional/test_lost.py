@@ -130,6 +130,7 @@ class LostMariaDBTestCase(EachStepTests, ObservedTests, base.DatabaseTestCase):
     database = base.MARIADB
 
 
+@base.periodic_class
 class LostPostgreSQLTestCase(EachStepTests, ObservedTests,
                              base.DatabaseTestCase):
     database = base.POSTGRESQL

@@ -158,7 +158,7 @@ class StockDuplicatesTests:
                 return self.server
         self.fail('stock Nova makes no duplicates')
 
-    @base.periodic(base.MARIADB)
+    @base.periodic()
     def test_duplicates_of_stock(self):
         self.serve(host.STOCK)
         servers = [self.make_duplicates() for _ in range(2)]

@@ -540,6 +540,7 @@ class SaveTests:
             self.assertEqual(task_states.REBUILDING, self.load().task_state)
             self.assertEqual([('a', '1')], self.system_metadata())
 
+    @base.periodic(base.MARIADB)
     def test_connection_lost_at_each_step(self):
         for when in 'before', 'after':
             step, lost = 0, True

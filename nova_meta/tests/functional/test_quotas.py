@@ -112,7 +112,7 @@ class LimitTestCase(base.DatabaseTestCase):
 
         test()
 
-    @base.periodic(base.SQLITE)
+    @base.periodic()
     def test_every_set_of_rows(self):
         # Each has a number of its own, so that it is known which one counts.
         for size in range(len(RELEVANT) + 1):
