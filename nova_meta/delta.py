@@ -19,6 +19,7 @@ strings: ``foo`` and ``Foo`` are two keys on every database.
 
 import dataclasses
 from typing import Mapping
+from typing import Optional
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Delta:
     :param keep: whether all other keys stay
     """
 
-    put: Mapping[str, str | None] = dataclasses.field(default_factory=dict)
+    put: Mapping[str, Optional[str]] = dataclasses.field(default_factory=dict)
     drop: frozenset = frozenset()
     keep: bool = True
 

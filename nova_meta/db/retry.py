@@ -37,10 +37,10 @@ LONGEST_PAUSE = 2.0
 # What oslo.db has no exception for, at least in the older releases that are
 # supported here. MySQL and MariaDB: record has changed since last read, lock
 # wait timeout, deadlock. PostgreSQL: serialization failure, deadlock, lock not
-# available. SQLite: database is locked, under several names.
+# available. SQLite: under several names, which Python tells since 3.11 only.
 MYSQL_CONFLICTS = frozenset((1020, 1205, 1213))
 POSTGRESQL_CONFLICTS = frozenset(('40001', '40P01', '55P03'))
-SQLITE_CONFLICT = 'SQLITE_BUSY'
+SQLITE_CONFLICT = 'database is locked'
 
 # Galera: error during COMMIT, of a node that has just lost the cluster.
 MYSQL_LOST = frozenset((1180,))
@@ -68,8 +68,7 @@ def is_conflict(exc):
         return False
     return (driver.args[:1] and driver.args[0] in MYSQL_CONFLICTS or
             getattr(driver, 'pgcode', None) in POSTGRESQL_CONFLICTS or
-            (getattr(driver, 'sqlite_errorname', None) or '').startswith(
-                SQLITE_CONFLICT))
+            driver.args == (SQLITE_CONFLICT,))
 
 
 def is_connection_lost(exc):

@@ -55,6 +55,7 @@ transaction, see :mod:`nova_meta.db.transaction`.
 import datetime
 import functools
 from typing import NamedTuple
+from typing import Optional
 
 from oslo_utils import timeutils
 import sqlalchemy as sa
@@ -94,7 +95,7 @@ class Swap(NamedTuple):
 
     before: dict
     after: dict
-    version: datetime.datetime | None
+    version: Optional[datetime.datetime]
 
 
 class ParentNotFound(Exception):

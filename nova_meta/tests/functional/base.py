@@ -126,6 +126,13 @@ POSTGRESQL = Database('postgresql', impatient={
     'options': '-c lock_timeout=200'})
 
 
+def enter_class_context(cls, manager):
+    """Enter a context for a test case, as unittest can since Python 3.11."""
+    entered = manager.__enter__()
+    cls.addClassCleanup(manager.__exit__, None, None, None)
+    return entered
+
+
 @functools.cache
 def shared_host(url):
     """Return what most test cases of this process share.
@@ -155,7 +162,7 @@ class DatabaseTestCase(testtools.TestCase):
         if cls.servers_made is None:
             cls.host, cls.unused = shared_host(url)
         else:
-            cls.host = cls.enterClassContext(host.Host(
+            cls.host = enter_class_context(cls, host.Host(
                 url, cls.servers_made, cls.nova_options))
             cls.unused = iter(cls.host.servers)
 
@@ -174,7 +181,7 @@ class DatabaseTestCase(testtools.TestCase):
         :param server: makes a context manager of it
         """
         try:
-            return cls.enterClassContext(server())
+            return enter_class_context(cls, server())
         except servers.ServerMissing as exc:
             if os.environ.get('CI'):
                 raise
@@ -307,7 +314,8 @@ class WithServices:
 
     @classmethod
     def setUpClass(cls):
-        cls.services = cls.enterClassContext(services.Services().running())
+        cls.services = enter_class_context(
+            cls, services.Services().running())
         cls.nova_options = cls.services.nova_options
         super().setUpClass()
 

@@ -377,7 +377,8 @@ class GaleraFaultTestCase(test_faults.Faults, GaleraTestCase):
         # Through an address that leads to another node afterwards.
         dying, other = self.cluster.nodes[:2]
         address = galera.VirtualAddress(dying.port)
-        self.enterContext(address)
+        address.__enter__()
+        self.addCleanup(address.close)
         context = self.context(port=address.port)
         self.update({'a': '1'}, context=context)
         tries = []

@@ -207,7 +207,7 @@ class ParityTests:
         different = [
             f'{case}\n  stock: {expected}\n  ours:  {found}'
             for case, transcript in stock.items()
-            for expected, found in zip(transcript, ours[case], strict=True)
+            for expected, found in zip(transcript, ours[case])
             if expected != found]
         self.assertEqual([], different, '\n'.join(different))
 

@@ -59,10 +59,10 @@ class PlotTestCase(testtools.TestCase):
 
     def test_what_became_of_it(self):
         bars = self.bars(self.draw({'c': 'new'}))
+        self.assertEqual(4, len(bars))
         for (said, rect), status, kind in zip(
                 bars, ('200', '409', '200', 'no answer'),
-                ('lost updates', 'refused', 'acknowledged', 'error'),
-                strict=True):
+                ('lost updates', 'refused', 'acknowledged', 'error')):
             inside, around, label = plot.KINDS[kind]
             self.assertIn(f': {status}, {label} (', said)
             self.assertEqual((inside, around),

@@ -38,10 +38,8 @@ def without_statement(*args):
     return sqla_exc.OperationalError(None, None, Exception(*args))
 
 
-def sqlite(name):
-    error = sqlite3.OperationalError('message')
-    error.sqlite_errorname = name
-    return raised(error)
+def sqlite(message):
+    return raised(sqlite3.OperationalError(message))
 
 
 def postgresql(code):
@@ -55,14 +53,14 @@ class IsConflictTestCase(testtools.TestCase):
     def test_conflicts(self):
         for exc in (db_exc.DBDeadlock(), swap.VersionMismatch(),
                     mysql(1020), mysql(1205), mysql(1213),
-                    sqlite('SQLITE_BUSY'), sqlite('SQLITE_BUSY_SNAPSHOT'),
-                    postgresql('40001'), postgresql('40P01'),
-                    postgresql('55P03'), db_exc.DBError(mysql(1020))):
+                    sqlite('database is locked'), postgresql('40001'),
+                    postgresql('40P01'), postgresql('55P03'),
+                    db_exc.DBError(mysql(1020))):
             self.assertTrue(retry.is_conflict(exc), exc)
 
     def test_other_errors(self):
         for exc in (ValueError('1213'), swap.ParentNotFound(), mysql(1064),
-                    sqlite('SQLITE_FULL'), postgresql('23505'),
+                    sqlite('database or disk is full'), postgresql('23505'),
                     db_exc.DBConnectionError(), db_exc.DBDuplicateEntry(),
                     db_exc.DBError()):
             self.assertFalse(retry.is_conflict(exc), exc)
