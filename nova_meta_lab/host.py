@@ -97,7 +97,11 @@ class Host(servers.Made):
             return sa.make_url(f'sqlite:///{self.path}/{name}.sqlite')
         name = f'nova_meta_{name}_{uuid.uuid4().hex[:8]}'
         self._execute(f'CREATE DATABASE {name}')
-        self.callback(self._execute, f'DROP DATABASE {name}')
+        # PostgreSQL would refuse while somebody is connected, who may be there
+        # because of an error, which would be hidden then.
+        force = ' WITH (FORCE)' * (
+            self._nodes[0].get_backend_name() == 'postgresql')
+        self.callback(self._execute, f'DROP DATABASE {name}{force}')
         return self._nodes[0].set(database=name)
 
     def _connect(self, name, number):
