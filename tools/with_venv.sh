@@ -27,8 +27,8 @@ wanted=$(cat setup.cfg constraints.txt requirements.txt test-requirements.txt |
     cksum)
 
 if [ "$wanted" != "$(cat "$venv/made-for" 2>/dev/null || true)" ]; then
-    if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
-        say "nova-meta needs Python 3.11 or newer: set PYTHON to one."
+    if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 9))'; then
+        say "nova-meta needs Python 3.9 or newer: set PYTHON to one."
         exit 1
     fi
     if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
