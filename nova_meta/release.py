@@ -23,7 +23,8 @@ from nova import version as nova_version
 from nova_meta import exception
 
 # The major versions of Nova that nova-meta is tested with.
-SERIES = {31: '2025.1', 32: '2025.2', 33: '2026.1', 34: '2026.2'}
+SERIES = {29: '2024.1', 30: '2024.2', 31: '2025.1', 32: '2025.2',
+          33: '2026.1', 34: '2026.2'}
 
 
 def version():

@@ -58,8 +58,8 @@ class Counter:
     def __init__(self):
         self.statements = self.commits = 0
         self._wrote = set()
-        event.listen(sa.Engine, 'before_cursor_execute', self._executed)
-        event.listen(sa.Engine, 'commit', self._committed)
+        event.listen(sa.engine.Engine, 'before_cursor_execute', self._executed)
+        event.listen(sa.engine.Engine, 'commit', self._committed)
 
     def _executed(self, connection, cursor, statement, parameters, context,
                   executemany):

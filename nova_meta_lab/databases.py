@@ -56,7 +56,7 @@ def started(name):
             yield Started(cluster.url, tuple(cluster.nodes), cluster)
     else:
         with servers.SERVERS[name.split()[0]]() as server:
-            url = sa.make_url(server.url).update_query_dict(
+            url = sa.engine.make_url(server.url).update_query_dict(
                 VARIANTS.get(name, {}))
             yield Started(url.render_as_string(hide_password=False),
                           (server,))

@@ -433,7 +433,7 @@ def served(name):
 
 
 def _at(url, port):
-    return sa.make_url(url).set(port=port).render_as_string(
+    return sa.engine.make_url(url).set(port=port).render_as_string(
         hide_password=False)
 
 

@@ -62,7 +62,7 @@ class Host(servers.Made):
 
     def __init__(self, database=None, servers=1, options=None, tree=None):
         super().__init__()
-        self._nodes = [sa.make_url(url) for url in (database or '').split()]
+        self._nodes = [*map(sa.engine.make_url, (database or '').split())]
         self._count = servers
         self._options = options or {}
         self._tree = tree
@@ -94,7 +94,7 @@ class Host(servers.Made):
 
     def _make_database(self, name):
         if not self._nodes:
-            return sa.make_url(f'sqlite:///{self.path}/{name}.sqlite')
+            return sa.engine.make_url(f'sqlite:///{self.path}/{name}.sqlite')
         name = f'nova_meta_{name}_{uuid.uuid4().hex[:8]}'
         self._execute(f'CREATE DATABASE {name}')
         # PostgreSQL would refuse while somebody is connected, who may be there
@@ -235,7 +235,7 @@ class Host(servers.Made):
         log = self._served.enter_context((path / 'uwsgi.log').open('ab'))
         process = subprocess.Popen(
             [_uwsgi(), '--http-socket', f'127.0.0.1:{port}',
-             '--module', 'nova.wsgi.osapi_compute:application',
+             '--module', 'nova_meta_lab.wsgi:application',
              '--master', '--processes', str(processes),
              '--threads', str(threads), '--need-app',
              *['--lazy-apps'] * (not is_forked),

@@ -145,9 +145,9 @@ def lose(dialect, cursor, then=lambda: None):
         cursor.close()
     connection.close()
     then()
-    error = dialect.loaded_dbapi.OperationalError
+    error = dialect.dbapi.OperationalError
     if dialect.name == 'sqlite':
-        raise dialect.loaded_dbapi.ProgrammingError(
+        raise dialect.dbapi.ProgrammingError(
             'Cannot operate on a closed database.')
     if dialect.name == 'postgresql':
         raise error('server closed the connection unexpectedly')
@@ -168,8 +168,8 @@ def losing(plan):
 
     :param plan: a :class:`Plan`, or something else that has its ``step``
     """
-    if not sa.event.contains(sa.Engine, 'engine_connect', _watch):
-        sa.event.listen(sa.Engine, 'engine_connect', _watch)
+    if not sa.event.contains(sa.engine.Engine, 'engine_connect', _watch):
+        sa.event.listen(sa.engine.Engine, 'engine_connect', _watch)
     _local.plan = plan
     try:
         yield plan
@@ -177,8 +177,11 @@ def losing(plan):
         del _local.plan
 
 
-def _watch(connection):
-    """Have each step of an engine taken by the plan of the thread."""
+def _watch(connection, *is_branch):
+    """Have each step of an engine taken by the plan of the thread.
+
+    :param is_branch: SQLAlchemy 1.4 tells this, too
+    """
     dialect = connection.dialect
     if 'do_commit' in vars(dialect):
         return

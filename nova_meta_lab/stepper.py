@@ -73,7 +73,7 @@ class Locks:
         try:
             driver.execute('PRAGMA busy_timeout = 0')
             driver.execute('BEGIN IMMEDIATE')
-        except self._engine.dialect.loaded_dbapi.OperationalError:
+        except self._engine.dialect.dbapi.OperationalError:
             return True
         driver.execute('ROLLBACK')
         return False

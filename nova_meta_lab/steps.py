@@ -29,8 +29,11 @@ import json
 import re
 import sys
 
-from nova.wsgi import osapi_compute
-import sqlalchemy as sa
+# First: Nova's threading backend wants to be chosen before anything else of it
+# is imported.
+from nova_meta_lab import wsgi
+
+import sqlalchemy as sa  # noqa: H306
 from sqlalchemy import event
 import webob
 
@@ -51,7 +54,7 @@ class InProcess:
                                       headers=self.headers)
         if body is not None:
             request.body = body.encode()
-        response = request.get_response(osapi_compute.application)
+        response = request.get_response(wsgi.application)
         return (response.status_int, response.headers.get('ETag'),
                 json.loads(response.text) if response.text else {})
 
@@ -76,9 +79,9 @@ class Steps:
 
     def __init__(self):
         self._changing = set()
-        event.listen(sa.Engine, 'before_cursor_execute', self._execute)
-        event.listen(sa.Engine, 'commit', self._commit)
-        event.listen(sa.Engine, 'rollback', self._roll_back)
+        event.listen(sa.engine.Engine, 'before_cursor_execute', self._execute)
+        event.listen(sa.engine.Engine, 'commit', self._commit)
+        event.listen(sa.engine.Engine, 'rollback', self._roll_back)
 
     def _execute(self, connection, cursor, statement, *args):
         table = TABLES.search(statement)

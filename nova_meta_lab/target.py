@@ -39,10 +39,10 @@ class Target:
     client: type
     workloads: list
     database: str
-    table: sa.TableClause
+    table: sa.sql.expression.TableClause
     owner: str
     live: dict
-    owners: sa.TableClause
+    owners: sa.sql.expression.TableClause
     identity: str
     reference: str
     idle: dict = dataclasses.field(default_factory=dict)

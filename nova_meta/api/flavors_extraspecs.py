@@ -22,6 +22,7 @@ from nova.i18n import _
 from nova.policies import flavor_extra_specs as fes_policies
 from webob import exc
 
+from nova_meta.api import validation as responses
 from nova_meta.api import wsgi as conditional
 from nova_meta import delta
 
@@ -36,7 +37,7 @@ class FlavorExtraSpecsController(
 
     @wsgi.expected_errors((400, 404, 409))
     @validation.schema(schema.create)
-    @validation.response_body_schema(schema.create_response)
+    @responses.response_body_schema(schema, 'create_response')
     def create(self, req, flavor_id, body):
         """Set extra specs."""
         context = req.environ['nova.context']
@@ -48,7 +49,7 @@ class FlavorExtraSpecsController(
 
     @wsgi.expected_errors((400, 404, 409))
     @validation.schema(schema.update)
-    @validation.response_body_schema(schema.update_response)
+    @responses.response_body_schema(schema, 'update_response')
     def update(self, req, flavor_id, id, body):
         """Set one extra spec."""
         context = req.environ['nova.context']
@@ -61,7 +62,7 @@ class FlavorExtraSpecsController(
         return body
 
     @wsgi.expected_errors((404, 409))
-    @validation.response_body_schema(schema.delete_response)
+    @responses.response_body_schema(schema, 'delete_response')
     def delete(self, req, flavor_id, id):
         """Delete an extra spec; 404 if it is not there at that moment."""
         context = req.environ['nova.context']

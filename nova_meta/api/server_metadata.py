@@ -16,21 +16,19 @@ import contextlib
 import functools
 
 from nova.api.openstack import common
+from nova.api.openstack.compute.schemas import server_metadata as schemas
 from nova.api.openstack.compute import server_metadata
 from nova.api.openstack import wsgi
-from nova.api import validation
 from nova import exception as nova_exception
 from nova.policies import server_metadata as sm_policies
 from webob import exc
 
+from nova_meta.api import validation
 from nova_meta.api import wsgi as conditional
 from nova_meta.compute import api as compute
 from nova_meta import exception
 
 UPSTREAM = server_metadata.ServerMetadataController
-
-# Upstream has one since 33.0.0.
-DELETE_RESPONSE = {'type': 'null'}
 
 
 @contextlib.contextmanager
@@ -96,7 +94,7 @@ class ServerMetadataController(conditional.Controller, UPSTREAM):
     @_not_found_first
     @wsgi.expected_errors((404, 409))
     @wsgi.response(204)
-    @validation.response_body_schema(DELETE_RESPONSE)
+    @validation.response_body_schema(schemas, 'delete_response')
     def delete(self, req, server_id, id):
         """Delete a metadata item; 404 if it is not there at that moment."""
         context = req.environ['nova.context']

@@ -108,7 +108,7 @@ class Database:
             raise AssertionError(f'{self.missing} is not set')
         if self.server is None:
             return None
-        url = sa.make_url(os.environ[servers.url_variable(self.server)])
+        url = sa.engine.make_url(os.environ[servers.url_variable(self.server)])
         return url.update_query_dict(self.query).render_as_string(
             hide_password=False)
 
@@ -219,8 +219,9 @@ class DatabaseTestCase(testtools.TestCase):
         :param node: the number of the node, if there are several
         :param port: of the URL, if not the node's own
         """
-        url = sa.make_url(self.host.url('cell1', node)).update_query_dict(
-            self.database.query if query is None else query)
+        url = sa.engine.make_url(
+            self.host.url('cell1', node)).update_query_dict(
+                self.database.query if query is None else query)
         url = url.set(port=port or url.port)
         context = nova_context.RequestContext(client.USER, client.PROJECT)
         nova_context.set_target_cell(context, objects.CellMapping(
@@ -297,7 +298,7 @@ class DatabaseTestCase(testtools.TestCase):
             if not lost:
                 lost.append(True)
                 then()
-                raise engine.dialect.loaded_dbapi.OperationalError('lost')
+                raise engine.dialect.dbapi.OperationalError('lost')
 
         self.patch(engine.dialect, 'do_commit', do_commit)
         self.patch(engine.dialect, 'is_disconnect', lambda *args: True)

@@ -31,13 +31,14 @@ from nova_meta import release
 class VersionTestCase(testtools.TestCase):
 
     def test_known(self):
-        for found in ('31.0.0', '32.2.1', '33.0.0.0rc1', '34.1.0.dev12'):
+        for found in ('29.0.0', '30.3.0', '31.0.0', '32.2.1', '33.0.0.0rc1',
+                      '34.1.0.dev12'):
             with mock.patch('nova.version.version_string',
                             return_value=found):
                 release.check()
 
     def test_unknown(self):
-        for found in ('30.3.0', '35.0.0', '35.0.0.0b1'):
+        for found in ('28.3.0', '35.0.0', '35.0.0.0b1'):
             with mock.patch('nova.version.version_string',
                             return_value=found):
                 for factory in app.factory, app.metadata_factory:

@@ -182,6 +182,14 @@ class RoundTripTests:
                              (source / path).read_bytes())
 
 
+class RoundTrip29TestCase(RoundTripTests, TreeTestCase):
+    major = 29
+
+
+class RoundTrip30TestCase(RoundTripTests, TreeTestCase):
+    major = 30
+
+
 class RoundTrip31TestCase(RoundTripTests, TreeTestCase):
     major = 31
 
