@@ -303,7 +303,8 @@ class Points:
     """
 
     def __init__(self, host, target, name, asking):
-        self._name, self._target, self._asking = name, target, asking
+        self._host, self._name = host, name
+        self._target, self._asking = target, asking
         self._engines = host.engines[target.database]
         self._gate = host.path / 'gate'
         self._before = kinds.before(target)
@@ -373,7 +374,7 @@ class Points:
             failure.strike(held)
             if failure.kills:
                 # It has taken our connections, too.
-                for engine in self._engines:
+                for engine in itertools.chain(*self._host.engines.values()):
                     engine.dispose()
             self._settle()
             return observer.observe(
@@ -517,11 +518,11 @@ def main(argv=None):
             for one in outcomes:
                 if one.wrong:
                     out.print(one, markup=False, soft_wrap=True)
+            minutes = (time.monotonic() - begun) / 60
+            if options.evidence:
+                options.evidence.write_text(page(found, argv, minutes))
     out.print(evidence.view('Points of failure', COLUMNS, rows(found)))
-    minutes = (time.monotonic() - begun) / 60
     out.print(f'{minutes:.1f} minutes')
-    if options.evidence:
-        options.evidence.write_text(page(found, argv, minutes))
     return int(any(one.wrong for outcomes in found.values()
                    for one in outcomes))
 
