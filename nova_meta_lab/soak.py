@@ -329,6 +329,7 @@ class Soak:
 
     def _keep_round(self, key, played):
         number = sum(self.happened.values())
+        self._keep.mkdir(parents=True, exist_ok=True)
         path = self._keep / f'round-{number}-{key.replace(" ", "-")}.json'
         with path.open('w') as file:
             histories.dump(played, file)
