@@ -13,7 +13,6 @@
 """A private Galera cluster, and what can happen to its nodes."""
 
 import contextlib
-import glob
 import signal
 import socket
 import threading
@@ -46,7 +45,7 @@ class Node(servers.MariaDB):
     def __init__(self, name, port, members):
         super().__init__()
         self._options = [
-            '--wsrep-on=ON', f'--wsrep-provider={provider()}',
+            '--wsrep-on=ON', f'--wsrep-provider={_provider(self.root)}',
             '--wsrep-cluster-name=nova-meta',
             f'--wsrep-cluster-address=gcomm://{",".join(members)}',
             f'--wsrep-node-name={name}', '--wsrep-node-address=127.0.0.1',
@@ -242,12 +241,9 @@ def wait_for(condition, message):
         time.sleep(0.1)
 
 
-def provider():
-    """Return the path of Galera's library.
-
-    :raises: servers.ServerMissing
-    """
-    found = glob.glob('/usr/lib/galera/libgalera_smm.so')
+def _provider(root):
+    """Return the path of Galera's library."""
+    found = root.glob('/usr/lib/galera/libgalera_smm.so')
     if not found:
         raise servers.ServerMissing(
             'galera is not installed; on Debian and Ubuntu: '

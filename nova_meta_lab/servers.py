@@ -21,10 +21,10 @@ URLs in NOVA_META_TEST_MARIADB_URL and NOVA_META_TEST_POSTGRESQL_URL.
 
 import contextlib
 import errno
-import glob
 import os
 import pathlib
 import random
+import shlex
 import shutil
 import signal
 import socket
@@ -33,6 +33,8 @@ import sys
 import tempfile
 import textwrap
 import time
+
+from nova_meta_lab import roots
 
 START_TIMEOUT = 90
 
@@ -70,10 +72,13 @@ class Server:
     A context manager: it runs within, and leaves nothing behind.
     """
 
-    # The user that it runs as, if we are root.
-    user = None
+    # Its program, the user that it runs as if we are root, and what Debian
+    # calls it.
+    name = user = package = None
 
     def __init__(self):
+        self.root = roots.Root.of_environment()
+        self.program = self._find(self.name)
         self.port = free_port()
         self.process = None
         self._running = contextlib.ExitStack()
@@ -81,7 +86,10 @@ class Server:
 
     def __enter__(self):
         with contextlib.ExitStack() as made:
-            self.path = made.enter_context(_directory(self.user))
+            self.path = made.enter_context(_directory(self.root.temporary))
+            self.inside = self.root.inside(self.path)
+            if os.geteuid() == 0:
+                self._run('chown', f'{self.user}:', self.inside)
             self._install()
             made.callback(self.stop)
             self.start()
@@ -95,7 +103,8 @@ class Server:
         """Start it, or start it again, and wait until it answers."""
         self.stop()
         self.process = self._running.enter_context(
-            _running(self._command(), self.path, self._answers))
+            _running(self.root.command(*self._command()), self.path,
+                     self._answers))
 
     def _answers(self):
         """Whether it takes connections."""
@@ -110,10 +119,30 @@ class Server:
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
+    def _find(self, name):
+        """Return the path of a program, as its root has it."""
+        found = self.root.find(name, *self._places())
+        if not found:
+            raise ServerMissing(
+                f'{name} is not installed; on Debian and Ubuntu: '
+                f'apt-get install {self.package}')
+        return found
+
+    def _places(self):
+        """Return where programs are beside the PATH."""
+        return ['/usr/sbin']
+
+    def _run(self, *command):
+        done = subprocess.run(
+            self.root.command(*command), text=True, cwd='/',
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        if done.returncode:
+            raise ServerMissing(f'{command[0]} failed:\n{done.stdout}')
+
 
 class MariaDB(Server):
 
-    user = 'mysql'
+    name, user, package = 'mariadbd', 'mysql', 'mariadb-server'
 
     @property
     def url(self):
@@ -122,17 +151,17 @@ class MariaDB(Server):
 
     def _install(self):
         # One that starts removes what others have in a common tmpdir.
-        _run(_program('mariadb-install-db'), '--no-defaults',
-             f'--datadir={self.path}/data', f'--tmpdir={self.path}',
-             '--skip-test-db',
-             '--auth-root-authentication-method=normal', *self._become())
+        self._run(self._find('mariadb-install-db'), '--no-defaults',
+                  f'--datadir={self.inside}/data', f'--tmpdir={self.inside}',
+                  '--skip-test-db',
+                  '--auth-root-authentication-method=normal', *self._become())
 
     def _command(self):
         return [
-            _program('mariadbd', '/usr/sbin'), '--no-defaults',
-            f'--datadir={self.path}/data', f'--tmpdir={self.path}',
-            f'--socket={self.path}/socket',
-            f'--pid-file={self.path}/pid', '--bind-address=127.0.0.1',
+            self.program, '--no-defaults',
+            f'--datadir={self.inside}/data', f'--tmpdir={self.inside}',
+            f'--socket={self.inside}/socket',
+            f'--pid-file={self.inside}/pid', '--bind-address=127.0.0.1',
             f'--port={self.port}', '--max-connections=500',
             '--character-set-server=utf8mb3', *self._become()]
 
@@ -142,7 +171,7 @@ class MariaDB(Server):
 
 class PostgreSQL(Server):
 
-    user = 'postgres'
+    name, user, package = 'postgres', 'postgres', 'postgresql'
 
     @property
     def url(self):
@@ -151,20 +180,20 @@ class PostgreSQL(Server):
                 '/postgres')
 
     def _install(self):
-        _run(*self._become(), self._find('initdb'), '-D', self.path / 'data',
-             '-U', 'postgres', '-A', 'trust')
+        self._run(*self._become(), self._find('initdb'),
+                  '-D', f'{self.inside}/data', '-U', 'postgres', '-A', 'trust')
 
     def _command(self):
         return [
-            *self._become(), self._find('postgres'), '-D', self.path / 'data',
-            '-k', self.path, '-h', '127.0.0.1', '-p', str(self.port),
+            *self._become(), self.program, '-D', f'{self.inside}/data',
+            '-k', self.inside, '-h', '127.0.0.1', '-p', str(self.port),
             '-c', 'max_connections=500']
 
     def _answers(self):
         # It listens before it has recovered what it has.
         return super()._answers() and not subprocess.call(
-            [self._find('pg_isready'), '--quiet', '--host=127.0.0.1',
-             f'--port={self.port}'])
+            self.root.command(self._find('pg_isready'), '--quiet',
+                              '--host=127.0.0.1', f'--port={self.port}'))
 
     def kill(self):
         # Its processes have groups of their own. They would go on for a
@@ -179,9 +208,8 @@ class PostgreSQL(Server):
         while any(map(_lives, children)):
             time.sleep(0.01)
 
-    def _find(self, name):
-        return _program(
-            name, *sorted(glob.glob('/usr/lib/postgresql/*/bin'))[-1:])
+    def _places(self):
+        return self.root.glob('/usr/lib/postgresql/*/bin')[-1:]
 
     def _become(self):
         # It refuses to run as root.
@@ -201,15 +229,9 @@ SERVERS = {'mariadb': MariaDB, 'postgresql': PostgreSQL}
 
 
 @contextlib.contextmanager
-def _directory(owner):
-    path = pathlib.Path(tempfile.mkdtemp(prefix='nova-meta-db-'))
+def _directory(parent):
+    path = pathlib.Path(tempfile.mkdtemp(prefix='nova-meta-db-', dir=parent))
     try:
-        if os.geteuid() == 0:
-            try:
-                shutil.chown(path, owner, owner)
-            except LookupError:
-                raise ServerMissing(f'there is no user {owner} here: install '
-                                    'the database server') from None
         yield path
     finally:
         shutil.rmtree(path, ignore_errors=True)
@@ -220,15 +242,16 @@ def _running(command, path, answers, timeout=START_TIMEOUT):
     log = path / 'log'
     with log.open('wb') as output:
         process = subprocess.Popen(
-            [str(word) for word in command], stdout=output, stderr=output,
+            command, stdout=output, stderr=output,
             stdin=subprocess.DEVNULL, start_new_session=True, cwd='/')
     try:
         deadline = time.monotonic() + timeout
         while not answers():
             if process.poll() is not None or time.monotonic() > deadline:
                 # Indented, so that it stays a part of the traceback.
-                raise ServerMissing(f'{command[0]} does not start:\n' +
-                                    textwrap.indent(log.read_text(), '    '))
+                raise ServerMissing(
+                    f'{shlex.join(command)} does not start:\n' +
+                    textwrap.indent(log.read_text(), '    '))
             time.sleep(0.1)
         yield process
     finally:
@@ -263,23 +286,6 @@ def free_port():
                 continue
         _claims.append(claim)
         return port
-
-
-def _program(name, *places):
-    found = shutil.which(name, path=os.pathsep.join(
-        (*places, os.environ.get('PATH', os.defpath))))
-    if not found:
-        raise ServerMissing(
-            f'{name} is not installed; on Debian and Ubuntu: '
-            'apt-get install mariadb-server postgresql')
-    return found
-
-
-def _run(*command):
-    done = subprocess.run([str(word) for word in command], text=True, cwd='/',
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    if done.returncode:
-        raise ServerMissing(f'{command[0]} failed:\n{done.stdout}')
 
 
 def main(argv):
