@@ -45,7 +45,10 @@ class Node(servers.MariaDB):
     def __init__(self, name, port, members):
         super().__init__()
         self._options = [
-            '--wsrep-on=ON', f'--wsrep-provider={_provider(self.root)}',
+            '--wsrep-on=ON',
+            # What MariaDB 11.8 makes a plugin of hides the variables.
+            '--loose-plugin-wsrep-provider=OFF',
+            f'--wsrep-provider={_provider(self.root)}',
             '--wsrep-cluster-name=nova-meta',
             f'--wsrep-cluster-address=gcomm://{",".join(members)}',
             f'--wsrep-node-name={name}', '--wsrep-node-address=127.0.0.1',
