@@ -25,7 +25,9 @@ from nova_meta_lab import servers
 # What the URL of one says that differs from the server's default.
 VARIANTS = {'mariadb snapshot': {
     'init_command': 'SET SESSION innodb_snapshot_isolation = ON'}}
-NAMES = ('sqlite', 'mariadb', 'mariadb snapshot', 'postgresql', 'galera')
+# Those that Debian has in its releases, and all.
+USUAL = ('sqlite', 'mariadb', 'mariadb snapshot', 'postgresql', 'galera')
+NAMES = (*USUAL, 'mysql')
 
 
 class Started(NamedTuple):
@@ -63,14 +65,14 @@ def started(name):
 
 
 def add_argument(parser):
-    """Let a program take names of databases; checked, and all by default.
+    """Let a program take names of databases, by default the USUAL ones.
 
     :param parser: an argparse.ArgumentParser
     """
     # argparse compares a default that is a list with the choices as a whole.
     parser.add_argument('database', nargs='*', metavar='DATABASE',
-                        default=NAMES, type=_name,
-                        help='of these, and by default: %(default)s')
+                        default=USUAL, type=_name,
+                        help=f'of these: {", ".join(NAMES)}')
 
 
 def _name(text):

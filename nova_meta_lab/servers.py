@@ -12,11 +12,13 @@
 
 """Run a command with real database servers of its own.
 
-``python -m nova_meta_lab.servers [mariadb] [postgresql] -- COMMAND...``
+``python -m nova_meta_lab.servers [mariadb] [mysql] [postgresql] -- COMMAND``
 
-The servers are those of Debian's packages, started on data directories, ports
-and sockets of their own, which are gone afterwards. The command finds their
-URLs in NOVA_META_TEST_MARIADB_URL and NOVA_META_TEST_POSTGRESQL_URL.
+By default they are MariaDB and PostgreSQL. The servers are those of Debian's
+packages, started on data directories, ports and sockets of their own, which
+are gone afterwards. The command finds their URLs in
+NOVA_META_TEST_MARIADB_URL, NOVA_META_TEST_MYSQL_URL and
+NOVA_META_TEST_POSTGRESQL_URL.
 """
 
 import contextlib
@@ -169,6 +171,18 @@ class MariaDB(Server):
         return [f'--user={self.user}'] if os.geteuid() == 0 else []
 
 
+class MySQL(MariaDB):
+
+    name, package = 'mysqld', 'mysql-server'
+
+    def _install(self):
+        self._run(*self._command(), '--initialize-insecure')
+
+    def _command(self):
+        # That protocol has a port of its own.
+        return [*super()._command(), '--mysqlx=OFF']
+
+
 class PostgreSQL(Server):
 
     name, user, package = 'postgres', 'postgres', 'postgresql'
@@ -225,7 +239,10 @@ def _lives(pid):
         return False
 
 
-SERVERS = {'mariadb': MariaDB, 'postgresql': PostgreSQL}
+SERVERS = {'mariadb': MariaDB, 'mysql': MySQL, 'postgresql': PostgreSQL}
+
+# Those that Debian has in its releases.
+USUAL = 'mariadb', 'postgresql'
 
 
 @contextlib.contextmanager
@@ -290,7 +307,7 @@ def free_port():
 
 def main(argv):
     split = argv.index('--') if '--' in argv else 0
-    names, command = argv[:split] or list(SERVERS), argv[split + 1:]
+    names, command = argv[:split] or USUAL, argv[split + 1:]
     if not command or not set(names) <= set(SERVERS):
         print(__doc__, file=sys.stderr)
         return 2

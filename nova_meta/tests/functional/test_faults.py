@@ -73,7 +73,7 @@ class KilledTests(Faults):
 
     @classmethod
     def database_url(cls):
-        cls.killed = cls.start(cls.kind)
+        cls.killed = cls.start(servers.SERVERS[cls.database.server])
         return cls.killed.url
 
     def test_killed(self):
@@ -81,11 +81,11 @@ class KilledTests(Faults):
 
 
 class KilledMariaDBTestCase(KilledTests, base.DatabaseTestCase):
-    kind = servers.MariaDB
+    database = base.MARIADB
 
 
 class KilledPostgreSQLTestCase(KilledTests, base.DatabaseTestCase):
-    kind = servers.PostgreSQL
+    database = base.POSTGRESQL
 
 
 class KilledSQLiteTestCase(Faults, base.DatabaseTestCase):

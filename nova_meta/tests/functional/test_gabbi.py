@@ -70,12 +70,17 @@ class MariaDBFixture(NovaFixture):
     database = base.MARIADB
 
 
+class MySQLFixture(NovaFixture):
+    database = base.MYSQL
+
+
 class PostgreSQLFixture(NovaFixture):
     database = base.POSTGRESQL
 
 
 def load_tests(loader, tests, pattern):
-    for nova in (NovaFixture, MariaDBFixture, PostgreSQLFixture):
+    for nova in (NovaFixture, MariaDBFixture, PostgreSQLFixture,
+                 *[MySQLFixture] * (not base.MYSQL.missing)):
         if nova.database.missing and not os.environ.get('CI'):
             continue
         tests.addTests(driver.build_tests(

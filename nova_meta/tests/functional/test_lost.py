@@ -144,11 +144,12 @@ class ReplayTestCase(ReplayTests, base.DatabaseTestCase):
 class KilledMariaDBTestCase(LostTests, base.DatabaseTestCase):
     """The database server is killed at each step."""
 
+    database = base.MARIADB
     servers_made = 1
 
     @classmethod
     def database_url(cls):
-        cls.killed = cls.start(servers.MariaDB)
+        cls.killed = cls.start(servers.SERVERS[cls.database.server])
         return cls.killed.url
 
     def test_killed(self):

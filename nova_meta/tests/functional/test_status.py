@@ -57,7 +57,8 @@ class SingleTests(StatusTests):
         self.assertEqual(0, code, details)
         for name in ('API', 'cell0', 'cell1'):
             self.assertIn(name, details)
-        self.assertIn(self.kind, details)
+        self.assertIn({base.MARIADB: 'MariaDB'}.get(
+            self.database, self.host.database.dialect.name), details)
         self.assertEqual(0, found['Galera'][0])
         self.assertEqual(1, status)
 
@@ -100,20 +101,17 @@ class OtherIsolationTests:
 class StatusSQLiteTestCase(SingleTests, ProfilerTests, base.DatabaseTestCase):
     database = base.SQLITE
     servers_made = 3
-    kind = 'sqlite'
 
 
 class StatusMariaDBTestCase(SingleTests, base.DatabaseTestCase):
     database = base.MARIADB
     servers_made = 3
-    kind = 'MariaDB'
 
 
 class StatusPostgreSQLTestCase(SingleTests, OtherIsolationTests,
                                base.DatabaseTestCase):
     database = base.POSTGRESQL
     servers_made = 3
-    kind = 'postgresql'
     isolation = 'read committed'
     statement = ('ALTER DATABASE {database} '
                  "SET default_transaction_isolation = '{level}'")
