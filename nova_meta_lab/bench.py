@@ -38,6 +38,7 @@ import sqlalchemy as sa
 
 from nova_meta.race import client
 from nova_meta_lab import host as private
+from nova_meta_lab import servers
 from nova_meta_lab import target as targets
 
 STOCK, OURS, OTHER, DRIVER = 'stock', 'nova-meta', 'other', 'bare driver'
@@ -240,6 +241,7 @@ def parse(argv):
 
 def main(argv=None):
     options = parse(argv)
+    servers.end_on_sigterm()
     trees = {STOCK: None, OURS: None}
     if options.against:
         trees[OTHER] = options.against

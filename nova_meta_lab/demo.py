@@ -14,7 +14,6 @@
 
 import argparse
 import importlib.metadata
-import signal
 import sys
 
 from rich import console
@@ -23,6 +22,7 @@ from nova_meta.race import judge
 from nova_meta.race import report
 from nova_meta.race import workload
 from nova_meta_lab import host as private
+from nova_meta_lab import servers
 from nova_meta_lab import target as targets
 
 CONTESTANTS = {'stock Nova': private.STOCK,
@@ -82,7 +82,7 @@ def parse(argv):
 def main(argv=None):
     options = parse(argv)
     # So that everything is cleaned up, as on Ctrl-C.
-    signal.signal(signal.SIGTERM, lambda *args: sys.exit(143))
+    servers.end_on_sigterm()
     # Standard output is for the JSON, if that is where it goes.
     out = console.Console(stderr=options.json == '-')
     try:

@@ -53,6 +53,7 @@ from nova_meta_lab import evidence
 from nova_meta_lab import galera
 from nova_meta_lab import host as private
 from nova_meta_lab import losing
+from nova_meta_lab import servers
 from nova_meta_lab import services
 from nova_meta_lab import target as targets
 
@@ -507,6 +508,7 @@ def play(name, options):
 def main(argv=None):
     argv = sys.argv[1:] if argv is None else argv
     options, out = parse(argv), console.Console()
+    servers.end_on_sigterm()
     # Services of this process would log each connection that they lose.
     logging.disable()
     found, begun = {}, time.monotonic()

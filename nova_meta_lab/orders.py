@@ -46,6 +46,7 @@ from nova_meta_lab import calls as kinds
 from nova_meta_lab import databases
 from nova_meta_lab import evidence
 from nova_meta_lab import host as private
+from nova_meta_lab import servers
 from nova_meta_lab import services
 from nova_meta_lab import stepper as steppers
 
@@ -491,6 +492,7 @@ def run(host, name, options, out):
 def main(argv=None):
     argv = sys.argv[1:] if argv is None else argv
     options, out = parse(argv), console.Console()
+    servers.end_on_sigterm()
     found, begun = {}, time.monotonic()
     with services.Services().running() as beside:
         for name in options.database:

@@ -21,6 +21,7 @@ NOVA_META_TEST_MARIADB_URL, NOVA_META_TEST_MYSQL_URL and
 NOVA_META_TEST_POSTGRESQL_URL.
 """
 
+import atexit
 import contextlib
 import errno
 import os
@@ -55,11 +56,21 @@ def url_variable(name):
     return f'NOVA_META_TEST_{name.upper()}_URL'
 
 
+def end_on_sigterm():
+    """Let SIGTERM end this process as sys.exit does.
+
+    Then nothing is left behind: what has been made is gone when the process
+    ends, if not before.
+    """
+    signal.signal(signal.SIGTERM, lambda *args: sys.exit(143))
+
+
 class Made(contextlib.ExitStack):
     """What is made when the context begins, whole or not at all."""
 
     def __enter__(self):
         super().__enter__()
+        atexit.register(self.close)
         try:
             self._make()
         except BaseException:
@@ -96,6 +107,7 @@ class Server:
             made.callback(self.stop)
             self.start()
             self._made = made.pop_all()
+        atexit.register(self._made.close)
         return self
 
     def __exit__(self, *exc_info):
@@ -311,8 +323,7 @@ def main(argv):
     if not command or not set(names) <= set(SERVERS):
         print(__doc__, file=sys.stderr)
         return 2
-    # So that the servers are stopped.
-    signal.signal(signal.SIGTERM, lambda *args: sys.exit(143))
+    end_on_sigterm()
     environment = dict(os.environ)
     with contextlib.ExitStack() as stack:
         try:

@@ -17,7 +17,6 @@ test case, and inherited by one class for each database. What is tested on
 MariaDB is tested on MySQL, too, if there is one.
 """
 
-import atexit
 import contextlib
 import functools
 import os
@@ -59,6 +58,9 @@ GRACE = 0.3
 # Whether to run what takes long, and repeats on further databases what others
 # show.
 PERIODIC = bool(os.environ.get('NOVA_META_TEST_PERIODIC'))
+
+# Or servers would be left behind.
+servers.end_on_sigterm()
 
 # Decorates a class of such tests.
 periodic_class = testtools.skipUnless(
@@ -145,7 +147,6 @@ def shared_host(url):
         has used
     """
     shared = host.Host(url, SHARED_SERVERS)
-    atexit.register(shared.close)
     shared.__enter__()
     return shared, iter(shared.servers)
 

@@ -16,7 +16,6 @@ The files in gabbits/ are run against the real nova-api, over HTTP. Each file
 has a server of its own, at $ENVIRON['SERVER'].
 """
 
-import atexit
 import functools
 import os
 import pathlib
@@ -49,7 +48,6 @@ def served(database):
     :returns: the URL of nova-api, and an iterator of servers
     """
     nova = host.Host(database.url(), len(list(GABBITS.iterdir())), CORS)
-    atexit.register(nova.close)
     nova.__enter__()
     return nova.serve(host.NOVA_META, processes=1), iter(nova.servers)
 

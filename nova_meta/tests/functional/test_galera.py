@@ -12,7 +12,6 @@
 
 """A Galera cluster that is written through all its nodes."""
 
-import atexit
 import contextlib
 import datetime
 import functools
@@ -57,7 +56,6 @@ def operation(call, pairs, answer, begun):
 def shared_cluster():
     """Return the cluster of the test cases that do no harm to it."""
     cluster = galera.Cluster()
-    atexit.register(cluster.close)
     return cluster.__enter__()
 
 
