@@ -35,6 +35,7 @@ import contextlib
 import datetime
 import random
 import sys
+import textwrap
 import time
 from typing import Any
 from typing import NamedTuple
@@ -540,13 +541,12 @@ def page(found, argv, minutes):
     names = ', '.join(dict.fromkeys(key[0] for key in found))
     return evidence.page(
         f'Orders of requests: {names}', 'nova_meta_lab.orders', argv, minutes,
-        ['Requests go on one step at a time. Of nova-meta all orders are '
-         'played, of those',
-         'that differ only in steps that commute one; of what is written "by '
-         'chance", and',
-         'of stock Nova, some. Not explained: no order of the requests as a '
-         'whole leads to',
-         'those answers and those rows.'],
+        textwrap.wrap(
+            'Requests go on one step at a time. Of nova-meta all orders are '
+            'played, of those that differ only in steps that commute one; of '
+            'what is written "by chance", and of stock Nova, some. Not '
+            'explained: no order of the requests as a whole leads to those '
+            'answers and those rows.', 79),
         evidence.table(COLUMNS, *rows(found)),
         evidence.table(('database', 'requests', 'orders', 'not explained',
                         'stock: orders', 'not explained'), *details(found)))
