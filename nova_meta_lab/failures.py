@@ -273,7 +273,7 @@ class Clients:
         return done, told.get('writes', 0)
 
 
-class Services:
+class CellServices:
     """Services of a cell, in this process; as :class:`Clients`."""
 
     def __init__(self, host, name):
@@ -300,7 +300,7 @@ class Points:
     :param host: a :class:`nova_meta_lab.host.Host`
     :param target: the :class:`nova_meta_lab.target.Target` that is written
     :param name: the ID of the server or flavor
-    :param asking: of whom: a :class:`Clients`, or :class:`Services`
+    :param asking: of whom: a :class:`Clients`, or :class:`CellServices`
     """
 
     def __init__(self, host, target, name, asking):
@@ -496,7 +496,7 @@ def play(name, options):
             found = host.names(target)[0]
             is_saved = target is targets.SAVED
             points = Points(host, target, found, (
-                Services if is_saved else Clients)(host, found))
+                CellServices if is_saved else Clients)(host, found))
             for call, failure in itertools.product(CALLS[key], failures):
                 # Services have no nova-api.
                 if str(call) in (options.call or [str(call)]) and not (
@@ -512,6 +512,10 @@ def main(argv=None):
     # Services of this process would log each connection that they lose.
     logging.disable()
     found, begun = {}, time.monotonic()
+
+    def minutes():
+        return (time.monotonic() - begun) / 60
+
     for name in options.database:
         for what, outcomes in play(name, options):
             found[what] = outcomes
@@ -520,11 +524,10 @@ def main(argv=None):
             for one in outcomes:
                 if one.wrong:
                     out.print(one, markup=False, soft_wrap=True)
-            minutes = (time.monotonic() - begun) / 60
             if options.evidence:
-                options.evidence.write_text(page(found, argv, minutes))
+                options.evidence.write_text(page(found, argv, minutes()))
     out.print(evidence.view('Points of failure', COLUMNS, rows(found)))
-    out.print(f'{minutes:.1f} minutes')
+    out.print(f'{minutes():.1f} minutes')
     return int(any(one.wrong for outcomes in found.values()
                    for one in outcomes))
 
