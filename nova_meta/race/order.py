@@ -37,9 +37,9 @@ import contextlib
 import dataclasses
 import math
 from typing import NamedTuple
-from typing import Optional
 
 from nova_meta.race import history
+from nova_meta.race import relations
 
 # Steps that it may take to get past an answer: with all positions, and with
 # the first that is found.
@@ -122,139 +122,6 @@ def exists(initial, operations, final, quota=math.inf):
         return search.run() is None
 
 
-class _Facts(NamedTuple):
-    """What an operation has to do with the map.
-
-    :param writes: the keys that it changes
-    :param reads: the keys that its answer depends on
-    :param told: what its answer says of those, if it does
-    :param is_unknown: whether it may have happened or not
-    :param is_replace: whether it changes all other keys, too
-    :param is_whole: whether its answer depends on all other keys, too
-    :param is_conditional: whether it depends on what it changes
-    """
-
-    writes: frozenset
-    reads: frozenset
-    told: Optional[dict]
-    is_unknown: bool
-    is_replace: bool
-    is_whole: bool
-    is_conditional: bool
-
-    @classmethod
-    def of(cls, op, is_unknown, is_full):
-        """Tell them.
-
-        :param is_full: whether the quota may have been used up
-        """
-        writes = op.keys if is_unknown or op.changes else frozenset()
-        is_replace = op.call == history.REPLACE and (is_unknown or op.changes)
-        if is_unknown or (op.call in (history.SET, history.REPLACE) and
-                          op.status != 404 and
-                          not (op.condition or is_full) and
-                          op.answer == op.pairs):
-            return cls(writes, frozenset(), None, is_unknown, is_replace,
-                       False, False)
-        is_list = op.call in (history.LIST, history.MERGE)
-        is_item = op.key is not None and (
-            not is_full or op.call in (history.DELETE, history.SHOW))
-        told = None
-        if is_list and op.status == 200:
-            told = op.answer
-        elif op.call == history.SHOW and op.status in (200, 404):
-            told = op.answer if op.status == 200 else {}
-        return cls(writes, op.keys if is_item else frozenset(), told, False,
-                   is_replace, not is_item, bool(op.condition))
-
-    @property
-    def is_read(self):
-        return not self.writes and not self.is_replace
-
-    @property
-    def is_blind(self):
-        """Whether any map would have given the same answer."""
-        return not self.reads and not self.is_whole
-
-    def covers(self, other):
-        """Whether the other can have come just before, and nobody knows."""
-        return not self.is_conditional and (
-            self.is_replace or
-            not other.is_replace and other.writes <= self.writes)
-
-
-class _Pending:
-    """The operations that are under way, by what they have to do with."""
-
-    def __init__(self):
-        self.reads = set()
-        self.blind = set()
-        self.replaces = set()
-        self.whole = set()
-        self._readers = collections.defaultdict(set)
-        self._writers = collections.defaultdict(set)
-
-    def _places(self, facts):
-        if facts.is_read:
-            yield self.reads
-        if facts.is_blind and not facts.is_unknown:
-            yield self.blind
-        if facts.is_replace:
-            yield self.replaces
-        else:
-            for key in facts.writes:
-                yield self._writers[key]
-        if facts.is_whole:
-            yield self.whole
-        for key in facts.reads:
-            yield self._readers[key]
-
-    def put(self, number, facts, is_pending):
-        """Say whether an operation is under way."""
-        for place in self._places(facts):
-            if is_pending:
-                place.add(number)
-            else:
-                place.discard(number)
-
-    def readers(self, keys):
-        """Return those whose answers depend on some of the keys."""
-        return self.whole.union(*(
-            self._readers[key] for key in keys if key in self._readers))
-
-    def writers(self, key):
-        """Return those that change a key."""
-        return self.replaces | self._writers.get(key, set())
-
-
-class _Seen:
-    """What anybody has seen of the map, at any time."""
-
-    def __init__(self, operations, facts):
-        self._pairs, self._keys, self._changed = set(), set(), set()
-        self._all = False
-        for op, fact in zip(operations, facts):
-            if fact.told is not None:
-                self._pairs.update(fact.told.items())
-            elif fact.is_whole:
-                self._all = True
-            if fact.told is None or op.status == 404:
-                self._keys |= fact.reads
-            if not fact.is_replace:
-                self._changed |= fact.writes
-
-    def any_of(self, op, fact):
-        """Whether somebody may have seen what an update has left."""
-        pairs = op.pairs
-        if self._all or not pairs or not self._pairs.isdisjoint(pairs.items()):
-            return True
-        if fact.is_replace:
-            # It touches each key, and what it leaves may change afterwards.
-            return bool(self._keys) or not self._changed.isdisjoint(pairs)
-        # Of several keys each can have been overwritten by another update.
-        return len(pairs) > 1 or not self._keys.isdisjoint(pairs)
-
-
 class _Search:
     """Operations are numbers here."""
 
@@ -280,14 +147,15 @@ class _Search:
                              if not op.unknown), default=0)
         self._tried = 0
         self._weaken(frozenset())
-        self._seen = _Seen(self._operations, self._facts)
+        self._seen = relations.Seen(self._operations, self._facts)
 
     def _weaken(self, weak):
         """Take the answers of some operations for unknown."""
         self._weak = weak
         self._facts = [
-            _Facts.of(op, op.unknown or number in weak and op.changes,
-                      self._quota != math.inf)
+            relations.Facts.of(
+                op, op.unknown or number in weak and op.changes,
+                self._quota != math.inf)
             for number, op in enumerate(self._operations)]
 
         self._last_told = {
@@ -386,7 +254,7 @@ class _Search:
 
     def _start(self, first):
         """Be before an event."""
-        self._pending, self._ended = _Pending(), set()
+        self._pending, self._ended = relations.Pending(), set()
         for index in range(first):
             self._note(index)
 
