@@ -429,8 +429,7 @@ def served(name):
         host = stack.enter_context(private.Host(
             url, options=beside.nova_options))
         # Another process goes on if one is killed.
-        host.serve(losing.NOVA_META, 1 + killed.silences,
-                   is_forked=killed.silences)
+        host.serve(losing.NOVA_META, 1 + killed.silences)
         yield host, (Lost(), killed)
 
 

@@ -205,18 +205,16 @@ class Host(servers.Made):
         return url if self._single else url.replace(
             f':{self._nodes[0].port}/', ':{port}/')
 
-    def serve(self, app_factory, processes=2, threads=8, is_forked=False):
+    def serve(self, app_factory, processes=2, threads=8):
         """Serve nova-api, in place of what was served before.
 
         :param app_factory: STOCK or NOVA_META, the line of api-paste.ini
-        :param is_forked: whether it is loaded only once, so that there is
-            another process at once if one is killed
         :returns: the base URL of the compute API; with several nodes that of
             the first, all are in :attr:`urls`
         """
         self.stop()
         self.write_api_paste(app_factory)
-        started = [self._start(number, processes, threads, is_forked)
+        started = [self._start(number, processes, threads)
                    for number in self._numbers]
         for process, url in started:
             self._wait(process, url)
@@ -229,16 +227,16 @@ class Host(servers.Made):
             write_api_paste(self._directory(number) / 'api-paste.ini',
                             app_factory)
 
-    def _start(self, number, processes, threads, is_forked):
+    def _start(self, number, processes, threads):
         path = self._directory(number)
         port = servers.free_port()
         log = self._served.enter_context((path / 'uwsgi.log').open('ab'))
+        # Loaded once and forked, which is faster, also if a process is killed.
         process = subprocess.Popen(
             [_uwsgi(), '--http-socket', f'127.0.0.1:{port}',
              '--module', 'nova_meta_lab.wsgi:application',
              '--master', '--processes', str(processes),
              '--threads', str(threads), '--need-app',
-             *['--lazy-apps'] * (not is_forked),
              '--die-on-term', '--no-orphans', '--buffer-size', '65535',
              '--listen', '100', '--disable-logging',
              # uWSGI closes the connection anyway; this tells the client.

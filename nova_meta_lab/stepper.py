@@ -32,7 +32,7 @@ GLANCE = 0.002
 LONG = 0.03
 # A COMMIT of SQLite that takes longer waits for one who has not yet fetched
 # all that he reads.
-LONG_COMMIT = 1
+LONG_COMMIT = 5
 
 
 class Locks:
