@@ -143,9 +143,11 @@ class _Search:
         # The end of all is no later than the last answer.
         last = max((op.ended for op in operations), default=0)
         self._times = [min(when, last) for when, _, _ in self._events]
-        self._longest = max((op.ended - op.begun for op in operations
-                             if not op.unknown), default=0)
+        # A little more, since differences are rounded.
+        self._longest = 0.001 + max((op.ended - op.begun for op in operations
+                                     if not op.unknown), default=0)
         self._tried = 0
+        self._known = relations.known(initial, operations)
         self._weaken(frozenset())
         self._seen = relations.Seen(self._operations, self._facts)
 
@@ -155,13 +157,13 @@ class _Search:
         self._facts = [
             relations.Facts.of(
                 op, op.unknown or number in weak and op.changes,
-                self._quota != math.inf)
+                self._quota != math.inf, self._known)
             for number, op in enumerate(self._operations)]
 
         self._last_told = {
             pair: number for _, is_end, number in self._events if not is_end
             for pair in (self._facts[number].told or {}).items()
-            if pair[0] not in self._facts[number].writes}
+            if pair[0] not in self._facts[number].silent}
         self._sources = collections.defaultdict(lambda: ([], []))
         self._unknown = collections.defaultdict(list)
         for begun, is_end, number in self._events:
@@ -300,11 +302,10 @@ class _Search:
 
     def _wrong(self, state, number):
         """Return the keys that have to change before it is possible."""
-        facts = self._facts[number]
-        if facts.is_whole and facts.told is None:
-            return self._keys
-        return (history.differences(state, self._operations[number]) or
-                self._operations[number].keys)
+        facts, keys = self._facts[number], self._operations[number].keys
+        if facts.told is None:
+            return self._keys if facts.is_whole else keys
+        return facts.wrong(state) or keys
 
     def _read(self, position, numbers):
         """Let reads take place that are possible."""
@@ -316,19 +317,19 @@ class _Search:
     def _is_alive(self, position, numbers):
         """Whether each answer can still come about."""
         for number in numbers:
-            told = self._facts[number].told
-            if told is not None and number not in position.done:
-                for key in history.differences(position.state,
-                                               self._operations[number]):
+            facts = self._facts[number]
+            if facts.told is not None and number not in position.done:
+                for key in facts.wrong(position.state):
                     if not self._has_source(position, number, key,
-                                            told.get(key)):
+                                            facts.told.get(key)):
                         return False
         return True
 
     def _has_source(self, position, number, key, value):
         """Whether a key can still come to a value that an answer has."""
         op = self._operations[number]
-        for source in (key, value), None:
+        sources = [(key, value), *[None] * (value is None)]
+        for source in sources:
             if source in self._sources:
                 begins, numbers = self._sources[source]
                 # What began earlier has ended.
@@ -339,7 +340,7 @@ class _Search:
                                        source or key):
                         return True
         return any(self._is_source(position, other, number, source or key)
-                   for source in ((key, value), None)
+                   for source in sources
                    for other in self._unknown.get(source, ()))
 
     def _is_source(self, position, other, number, source):
@@ -359,6 +360,9 @@ class _Search:
             raise Undecided()
         op, facts = self._operations[number], self._facts[number]
         state = history.effect(position.state, op)
+        if facts.is_unknown and state == position.state:
+            # It might as well come never, or later.
+            return []
         gone = [(key, position.state[key])
                 for key in (position.state if facts.is_replace
                             else facts.writes)
@@ -452,7 +456,7 @@ class _Search:
         return [other for other in near
                 if self._may_be_left(self._facts[other], facts) and
                 self._seen.any_of(self._operations[other],
-                                  self._facts[other])]
+                                  self._facts[other], self._now)]
 
     @staticmethod
     def _may_be_left(facts, later):
@@ -488,7 +492,7 @@ class _Search:
         facts, found = self._facts[number], set()
         for key in self._wrong(position.state, number):
             writers = self._pending.writers(key)
-            if facts.told is not None and key not in facts.writes:
+            if facts.told is not None and key not in facts.silent:
                 writers = {other for other in writers if self._left(
                     other, key) == facts.told.get(key)}
             found |= writers
