@@ -23,12 +23,27 @@ So before a change writes nothing, or is refused, the node has to catch up.
 
 import sqlalchemy as sa
 
-VARIABLES = ('wsrep_on', 'wsrep_sync_wait',
+VARIABLES = ('wsrep_on', 'wsrep_sync_wait', 'group_replication_consistency',
              'group_replication_single_primary_mode')
 
 # MariaDB; Percona XtraDB Cluster.
 CATCH_UP = {True: 'SET STATEMENT wsrep_sync_wait = 1 FOR SELECT 1',
             False: 'SELECT /*+ SET_VAR(wsrep_sync_wait = 1) */ 1'}
+
+
+# What a database may be a node of.
+GALERA = 'Galera'
+XTRADB_CLUSTER = 'Percona XtraDB Cluster'
+GROUP_REPLICATION = 'MySQL Group Replication'
+
+# The group_replication_consistency with which no member that may be written to
+# shows what was there before an acknowledged change, by the single-primary
+# mode.
+CONSISTENT = {
+    'OFF': ('BEFORE', 'AFTER', 'BEFORE_AND_AFTER'),
+    'ON': ('BEFORE_ON_PRIMARY_FAILOVER', 'BEFORE', 'AFTER',
+           'BEFORE_AND_AFTER'),
+}
 
 
 class Unconfirmed(Exception):
@@ -64,9 +79,24 @@ def certifies(connection):
 
     :param connection: a SQLAlchemy Connection, to any database
     """
-    found = _variables(connection)
+    found = variables(connection)
     return (found.get('wsrep_on') == 'ON' or
             found.get('group_replication_single_primary_mode') == 'OFF')
+
+
+def cluster(connection):
+    """Tell which kind of cluster a database is a node of.
+
+    :param connection: a SQLAlchemy Connection, to any database
+    :returns: one of the names here; None if it is a single server
+    """
+    found = variables(connection)
+    if found.get('wsrep_on') == 'ON':
+        return (GALERA if connection.dialect.is_mariadb
+                else XTRADB_CLUSTER)
+    if 'group_replication_single_primary_mode' in found:
+        return GROUP_REPLICATION
+    return None
 
 
 def may_lag(connection):
@@ -76,12 +106,16 @@ def may_lag(connection):
     :returns: False on any database that is not Galera, and if the operator
         lets all reads wait (``[database]/mysql_wsrep_sync_wait``)
     """
-    found = _variables(connection)
+    found = variables(connection)
     return (found.get('wsrep_on') == 'ON' and
             not int(found['wsrep_sync_wait']) & 1)
 
 
-def _variables(connection):
+def variables(connection):
+    """Return what a database says of its cluster, as {name: text}.
+
+    :param connection: a SQLAlchemy Connection, to any database
+    """
     if connection.dialect.name not in ('mysql', 'mariadb'):
         return {}
     # They do not change while a connection lives.

@@ -81,6 +81,23 @@ class CertifiesTestCase(testtools.TestCase):
         self.assertFalse(galera.certifies(connection('postgresql')))
 
 
+class ClusterTestCase(testtools.TestCase):
+
+    def test_kinds(self):
+        node = connection('mysql', **CLUSTER)
+        self.assertEqual(galera.GALERA, galera.cluster(node))
+        node.dialect.is_mariadb = False
+        self.assertEqual(galera.XTRADB_CLUSTER, galera.cluster(node))
+        for mode in 'ON', 'OFF':
+            self.assertEqual(galera.GROUP_REPLICATION, galera.cluster(
+                connection('mysql',
+                           group_replication_single_primary_mode=mode)))
+
+    def test_single_server(self):
+        for dialect in 'mysql', 'sqlite':
+            self.assertIsNone(galera.cluster(connection(dialect)))
+
+
 class ConfirmedTestCase(testtools.TestCase):
 
     def check(self, before, after, check=swap.refuse_nothing, **variables):
