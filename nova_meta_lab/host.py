@@ -12,8 +12,9 @@
 
 """A private Nova: its databases, some servers, and its API over HTTP.
 
-The real nova-api of the installed package under uWSGI. There is no compute
-host, no Keystone and no message bus; the metadata calls need none of them.
+The real nova-api of the installed package, under uWSGI if it is not asked for
+otherwise. There is no compute host, no Keystone and no message bus; the
+metadata calls need none of them.
 """
 
 import configparser
@@ -35,12 +36,15 @@ import uuid
 import sqlalchemy as sa
 
 from nova_meta.race import client
+from nova_meta import support
 from nova_meta_lab import servers
 from nova_meta_lab import target as targets
 
 SECTION, OPTION = 'app:osapi_compute_app_v21', 'paste.app_factory'
 STOCK = 'nova.api.openstack.compute:APIRouterV21.factory'
 NOVA_META = 'nova_meta.api.app:factory'
+
+PATCHING_DISABLED = 'OS_NOVA_DISABLE_EVENTLET_PATCHING'
 
 START_TIMEOUT = 120
 
@@ -205,17 +209,25 @@ class Host(servers.Made):
         return url if self._single else url.replace(
             f':{self._nodes[0].port}/', ':{port}/')
 
-    def serve(self, app_factory, processes=2, threads=8):
+    def serve(self, app_factory, processes=2, threads=8,
+              server=support.THREADS):
         """Serve nova-api, in place of what was served before.
 
         :param app_factory: STOCK or NOVA_META, the line of api-paste.ini
+        :param threads: of each process; with eventlet uWSGI has one, and
+            nova-api as many green ones as there are requests
+        :param server: one of :data:`nova_meta.support.SERVERS`
         :returns: the base URL of the compute API; with several nodes that of
             the first, all are in :attr:`urls`
         """
         self.stop()
         self.write_api_paste(app_factory)
-        started = [self._start(number, processes, threads)
-                   for number in self._numbers]
+        started = [
+            self._start_nova_api(number, processes)
+            if server == support.NOVA_API else
+            self._start_uwsgi(number, processes, threads,
+                              server == support.EVENTLET)
+            for number in self._numbers]
         for process, url in started:
             self._wait(process, url)
         self.urls = [url for process, url in started]
@@ -227,21 +239,40 @@ class Host(servers.Made):
             write_api_paste(self._directory(number) / 'api-paste.ini',
                             app_factory)
 
-    def _start(self, number, processes, threads):
-        path = self._directory(number)
+    def _start_uwsgi(self, number, processes, threads, eventlet):
         port = servers.free_port()
-        log = self._served.enter_context((path / 'uwsgi.log').open('ab'))
-        # Loaded once and forked, which is faster, also if a process is killed.
-        process = subprocess.Popen(
-            [_uwsgi(), '--http-socket', f'127.0.0.1:{port}',
+        return self._start(
+            number, port,
+            [_program('uwsgi', 'pyuwsgi'),
+             '--http-socket', f'127.0.0.1:{port}',
              '--module', 'nova_meta_lab.wsgi:application',
              '--master', '--processes', str(processes),
-             '--threads', str(threads), '--need-app',
+             '--threads', str(1 if eventlet else threads), '--need-app',
+             # Else loaded once and forked, which is faster.
+             *['--lazy-apps'] * eventlet,
              '--die-on-term', '--no-orphans', '--buffer-size', '65535',
              '--listen', '100', '--disable-logging',
              # uWSGI closes the connection anyway; this tells the client.
-             '--add-header', 'Connection: close'],
-            env=self.environment(number),
+             '--add-header', 'Connection: close'], eventlet)
+
+    def _start_nova_api(self, number, processes):
+        port = servers.free_port()
+        (self._directory(number) / 'listen.conf').write_text(
+            '[DEFAULT]\nosapi_compute_listen = 127.0.0.1\n'
+            f'osapi_compute_listen_port = {port}\n'
+            f'osapi_compute_workers = {processes}\n')
+        return self._start(
+            number, port,
+            [_program('nova-api-os-compute', 'nova<32'),
+             '--config-dir', self._directory(number)], True)
+
+    def _start(self, number, port, command, eventlet):
+        log = self._served.enter_context(
+            (self._directory(number) / 'server.log').open('ab'))
+        process = subprocess.Popen(
+            command, env={
+                **self.environment(number),
+                PATCHING_DISABLED: str(not eventlet).lower()},
             stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             start_new_session=True)
         self._served.callback(_kill, process)
@@ -253,7 +284,7 @@ class Host(servers.Made):
                 'OS_NOVA_CONFIG_DIR': str(self._directory(number)),
                 # The default since Nova 34. Before, eventlet patches what
                 # uWSGI's threads need.
-                'OS_NOVA_DISABLE_EVENTLET_PATCHING': 'true'}
+                PATCHING_DISABLED: 'true'}
 
     def stop(self):
         """Stop serving, as if the machine lost power."""
@@ -322,11 +353,15 @@ def _installed_api_paste():
     raise HostError('the installed Nova brings no api-paste.ini')
 
 
-def _uwsgi():
-    beside = pathlib.Path(sys.executable).with_name('uwsgi')
-    found = beside if beside.exists() else shutil.which('uwsgi')
+def _program(name, package):
+    """Return the path of a program of this Python environment.
+
+    :param package: that has it
+    """
+    beside = pathlib.Path(sys.executable).with_name(name)
+    found = beside if beside.exists() else shutil.which(name)
     if not found:
-        raise HostError('there is no uwsgi here: pip install pyuwsgi')
+        raise HostError(f"there is no {name} here: pip install '{package}'")
     return str(found)
 
 
