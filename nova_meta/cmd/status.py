@@ -28,8 +28,10 @@ from oslo_upgradecheck import upgradecheck
 import sqlalchemy as sa
 
 from nova_meta.cmd import patch
+from nova_meta.db import galera
 from nova_meta import exception
 from nova_meta import release
+from nova_meta import support
 
 CONF = nova.conf.CONF
 
@@ -102,6 +104,9 @@ class Checks(upgradecheck.UpgradeCommands):
     def _galera(self):
         return _of_all_databases(_galera)
 
+    def _tested(self):
+        return _of_all_databases(_tested)
+
     def check(self):
         objects.register_all()
         # Of what cells are mapped to, part is in the configuration.
@@ -116,6 +121,7 @@ class Checks(upgradecheck.UpgradeCommands):
         ('Objects', _objects),
         ('Databases', _databases),
         ('Galera', _galera),
+        ('Tested', _tested),
     )
 
 
@@ -190,6 +196,49 @@ def _galera(connection):
             'wait until the node has caught up'
             if int(found['wsrep_sync_wait']) & 1 else
             'may be behind ([database]/mysql_wsrep_sync_wait)'))
+
+
+def _tested(connection):
+    """Say how the combination that is used here was tested."""
+    database = support.Database.of(connection)
+    here = [support.Combination.here(database, server)
+            for server in support.SERVERS]
+    where = f'Nova {here[0].nova}, Python {here[0].python}, {database.release}'
+    if database.kind not in support.DATABASES:
+        return upgradecheck.Result(
+            WARNING, f'{where}: not tested' + _advice(connection))
+    verdicts = {one.server: one.verdict() for one in here}
+    found = [f'{one.server}: {_told(one)}' for one in here
+             if verdicts[one.server] != support.NOT_SUPPORTED]
+    if not found:
+        return upgradecheck.Result(WARNING, f'{where}: not supported')
+    return upgradecheck.Result(
+        WARNING if support.FAILED in verdicts.values() else SUCCESS,
+        f'{where}: {"; ".join(found)}')
+
+
+def _told(combination):
+    result = combination.result
+    if not result:
+        return f'{combination.verdict()}, not tested'
+    return (f'{combination.verdict()} on {result["date"]} with Nova '
+            f'{result["nova"]}, {result["database"]} {result["version"]}, '
+            f'{result["acknowledged"]} acknowledged writes')
+
+
+def _advice(connection):
+    """Say what a cluster that is not tested has to be told."""
+    found = galera.variables(connection)
+    if galera.cluster(connection) != galera.GROUP_REPLICATION:
+        return ''
+    right = galera.CONSISTENT[found['group_replication_single_primary_mode']]
+    # MySQL has it since 8.0.14.
+    consistency = found.get('group_replication_consistency')
+    if consistency in right:
+        return ''
+    return (f', and group_replication_consistency is {consistency}, with '
+            'which acknowledged updates can be lost: set it to '
+            f'{right[0]}')
 
 
 def _variables(connection, *names):

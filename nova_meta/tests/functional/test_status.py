@@ -19,6 +19,7 @@ import sys
 
 import sqlalchemy as sa
 
+from nova_meta import support
 from nova_meta.tests.functional import base
 from nova_meta_lab import host
 
@@ -60,6 +61,19 @@ class SingleTests(StatusTests):
         self.assertIn({base.MARIADB: 'MariaDB'}.get(
             self.database, self.host.database.dialect.name), details)
         self.assertEqual(0, found['Galera'][0])
+        code, details = found['Tested']
+        self.assertEqual(0, code, details)
+        with self.host.database.connect() as connection:
+            database = support.Database.of(connection)
+        for server in support.SERVERS:
+            one = support.Combination.here(database, server)
+            verdict = one.verdict()
+            self.assertEqual(verdict != support.NOT_SUPPORTED,
+                             f'{server}: {verdict}' in details, details)
+            if one.result:
+                self.assertIn(f'{one.result["acknowledged"]} acknowledged',
+                              details)
+        self.assertEqual(3, details.count(f'{database.release}: '))
         self.assertEqual(1, status)
 
     def test_stock(self):
