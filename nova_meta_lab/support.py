@@ -105,14 +105,16 @@ SERVED = {
 }
 
 
-def play(host, server, is_cluster):
-    """Let clients write while nova-meta is served.
+def play(host, server, is_cluster=False, app_factory=private.NOVA_META):
+    """Let clients write, all at once.
 
     :param host: a :class:`nova_meta_lab.host.Host`
     :param server: one of :data:`nova_meta.support.SERVERS`
+    :param is_cluster: whether it has several nodes
+    :param app_factory: what is served
     :returns: a :class:`nova_meta.race.judge.Result`
     """
-    host.serve(private.NOVA_META, server=server)
+    host.serve(app_factory, server=server)
     # What another node shows may be behind.
     metadata = workload.WITHOUT_READS if is_cluster else workload.WORKLOADS
     total = judge.Result()
@@ -182,7 +184,7 @@ def run(name, chosen, out):
         for server in chosen or support.SERVERS:
             one = support.Combination.here(found, server)
             if chosen or one.nova in support.SERVERS[server]:
-                total = play(host, server, database.cluster)
+                total = play(host, server, bool(database.cluster))
                 path_of(one).write_text(json.dumps(record(
                     one, host.database.dialect.driver,
                     f'python -m nova_meta_lab.support {name} --server '
