@@ -20,6 +20,7 @@ from typing import Optional
 import sqlalchemy as sa
 
 from nova_meta_lab import galera
+from nova_meta_lab import group
 from nova_meta_lab import servers
 
 # What the URL of one says that differs from the server's default.
@@ -28,6 +29,9 @@ VARIANTS = {'mariadb snapshot': {
 # Those that Debian has in its releases, and all.
 USUAL = ('sqlite', 'mariadb', 'mariadb snapshot', 'postgresql', 'galera')
 NAMES = (*USUAL, 'mysql')
+# Of MySQL servers.
+GROUP = 'group'
+CLUSTERS = {'galera': galera.Cluster, GROUP: group.Group}
 
 
 class Started(NamedTuple):
@@ -47,14 +51,14 @@ class Started(NamedTuple):
 def started(name):
     """Start a database server.
 
-    :param name: one of NAMES
+    :param name: one of NAMES, or GROUP
     :returns: a context manager of :class:`Started`
     :raises: nova_meta_lab.servers.ServerMissing
     """
     if name == 'sqlite':
         yield Started()
-    elif name == 'galera':
-        with galera.Cluster() as cluster:
+    elif name in CLUSTERS:
+        with CLUSTERS[name]() as cluster:
             yield Started(cluster.url, tuple(cluster.nodes), cluster)
     else:
         with servers.SERVERS[name.split()[0]]() as server:

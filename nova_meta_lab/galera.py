@@ -34,7 +34,41 @@ EVS = ('evs.suspect_timeout=PT2S;evs.inactive_timeout=PT4S;'
 GATE = 'nova_meta_gate'
 
 
-class Node(servers.MariaDB):
+class Member:
+    """What any kind of node has; it is beside a class of a server."""
+
+    @contextlib.contextmanager
+    def _cursor(self):
+        # Not through SQLAlchemy, whose rollback a node that is cut off
+        # refuses.
+        with pymysql.connect(host='127.0.0.1', port=self.port, user='root',
+                             autocommit=True, connect_timeout=5,
+                             read_timeout=PATIENCE) as connection:
+            with connection.cursor() as cursor:
+                yield cursor
+
+    def execute(self, *statements):
+        """Run statements, and return the rows of the last one."""
+        with self._cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+            return cursor.fetchall()
+
+    @contextlib.contextmanager
+    def applying_held_back(self):
+        """Let it not apply what the others write, from now on.
+
+        A table that is locked here is written to elsewhere. The applier waits
+        for the table, and all that was written later waits for the applier.
+        The caller has to write to the gate on another node, see
+        :meth:`Cluster.lagging`.
+        """
+        with self._cursor() as cursor:
+            cursor.execute(f'LOCK TABLE {GATE}.gate READ')
+            yield
+
+
+class Node(Member, servers.MariaDB):
     """One node of a :class:`Cluster`.
 
     :param name: of the node
@@ -89,23 +123,6 @@ class Node(servers.MariaDB):
         self.execute(
             f"SET GLOBAL wsrep_provider_options = 'gmcast.isolate={how}'")
 
-    @contextlib.contextmanager
-    def _cursor(self):
-        # Not through SQLAlchemy, whose rollback a node that is cut off
-        # refuses.
-        with pymysql.connect(host='127.0.0.1', port=self.port, user='root',
-                             autocommit=True, connect_timeout=5,
-                             read_timeout=PATIENCE) as connection:
-            with connection.cursor() as cursor:
-                yield cursor
-
-    def execute(self, *statements):
-        """Run statements, and return the rows of the last one."""
-        with self._cursor() as cursor:
-            for statement in statements:
-                cursor.execute(statement)
-            return cursor.fetchall()
-
     def status(self, name):
         """Return a status variable, such as wsrep_cluster_size, as text."""
         (_, value), = self.execute(f"SHOW STATUS LIKE '{name}'")
@@ -133,25 +150,16 @@ class Node(servers.MariaDB):
         except pymysql.err.OperationalError:
             return False
 
-    @contextlib.contextmanager
-    def applying_held_back(self):
-        """Let it not apply what the others write, from now on.
-
-        A table that is locked here is written to elsewhere. The applier waits
-        for the table, and all that was written later waits for the applier.
-        The caller has to write to the gate on another node, see
-        :meth:`Cluster.lagging`.
-        """
-        with self._cursor() as cursor:
-            cursor.execute(f'LOCK TABLE {GATE}.gate READ')
-            yield
-
 
 class Cluster(servers.Made):
     """A cluster of nodes on the loopback interface.
 
     :param count: how many nodes
+    :cvar causal: what a connection is told, so that it waits for what others
+        have committed
     """
+
+    causal = 'SET SESSION wsrep_sync_wait = 15'
 
     def __init__(self, count=3):
         super().__init__()
@@ -165,10 +173,13 @@ class Cluster(servers.Made):
             node = Node(f'node{number}', port, members)
             node.first = number == 0
             self.nodes.append(self.enter_context(node))
+        self._make_gate()
+        self.wait_until_whole()
+
+    def _make_gate(self):
         self.nodes[0].execute(
             f'CREATE DATABASE {GATE}',
             f'CREATE TABLE {GATE}.gate (id int PRIMARY KEY)')
-        self.wait_until_whole()
 
     def wait_until_whole(self):
         """Wait until all nodes see each other."""
@@ -179,7 +190,7 @@ class Cluster(servers.Made):
     def wait_until_applied(self):
         """Wait until each node has applied what all others have committed."""
         for node in self.nodes:
-            node.execute('SET SESSION wsrep_sync_wait = 15', 'SELECT 1')
+            node.execute(self.causal, f'SELECT count(*) FROM {GATE}.gate')
 
     @property
     def url(self):

@@ -37,6 +37,7 @@ import sqlalchemy as sa
 
 from nova_meta.race import client
 from nova_meta import support
+from nova_meta_lab import galera
 from nova_meta_lab import servers
 from nova_meta_lab import target as targets
 
@@ -62,14 +63,18 @@ class Host(servers.Made):
     :param servers: how many servers to make
     :param options: further options of nova.conf, {section: {option: value}}
     :param tree: the path of another source tree of nova-meta, to serve that
+    :param causal: what a connection to a cluster is told, so that it waits for
+        what others have committed
     """
 
-    def __init__(self, database=None, servers=1, options=None, tree=None):
+    def __init__(self, database=None, servers=1, options=None, tree=None,
+                 causal=galera.Cluster.causal):
         super().__init__()
         self._nodes = [*map(sa.engine.make_url, (database or '').split())]
         self._count = servers
         self._options = options or {}
         self._tree = tree
+        self._causal = causal
         self._served = contextlib.ExitStack()
         self.servers = []
         self.urls = []
@@ -113,7 +118,7 @@ class Host(servers.Made):
         # Whoever looks at what the clients have left wants all of it.
         engine = sa.create_engine(
             self._at(name, number), connect_args={} if self._single else {
-                'init_command': 'SET SESSION wsrep_sync_wait = 15'})
+                'init_command': self._causal})
         self.callback(engine.dispose)
         return engine
 

@@ -10,7 +10,9 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Galera: a node may lag behind what other nodes have committed.
+"""Clusters: a node may lag behind what other nodes have committed.
+
+So it is with Galera, and with MySQL Group Replication.
 
 What a transaction writes is certified against what others have committed. If
 its node lags behind, the transaction fails and is tried again. But nothing
@@ -26,15 +28,21 @@ import sqlalchemy as sa
 VARIABLES = ('wsrep_on', 'wsrep_sync_wait', 'group_replication_consistency',
              'group_replication_single_primary_mode')
 
-# MariaDB; Percona XtraDB Cluster.
-CATCH_UP = {True: 'SET STATEMENT wsrep_sync_wait = 1 FOR SELECT 1',
-            False: 'SELECT /*+ SET_VAR(wsrep_sync_wait = 1) */ 1'}
-
-
 # What a database may be a node of.
 GALERA = 'Galera'
 XTRADB_CLUSTER = 'Percona XtraDB Cluster'
 GROUP_REPLICATION = 'MySQL Group Replication'
+
+# What makes a node wait in a transaction that has just begun, and leaves that
+# as it is.
+CATCH_UP = {
+    GALERA: ('SET STATEMENT wsrep_sync_wait = 1 FOR SELECT 1',),
+    XTRADB_CLUSTER: ('SELECT /*+ SET_VAR(wsrep_sync_wait = 1) */ 1',),
+    # It cannot be set within a transaction, and BEGIN is what waits.
+    GROUP_REPLICATION: (
+        "SET SESSION group_replication_consistency = 'BEFORE'", 'BEGIN',
+        'COMMIT', 'SET SESSION group_replication_consistency = DEFAULT'),
+}
 
 # The group_replication_consistency with which no member that may be written to
 # shows what was there before an acknowledged change, by the single-primary
@@ -103,12 +111,17 @@ def may_lag(connection):
     """Whether the node of a connection may be behind others.
 
     :param connection: a SQLAlchemy Connection, to any database
-    :returns: False on any database that is not Galera, and if the operator
-        lets all reads wait (``[database]/mysql_wsrep_sync_wait``)
+    :returns: False on a single server, and if the operator lets all reads wait
+        (``[database]/mysql_wsrep_sync_wait``; the
+        ``group_replication_consistency`` of a MySQL group)
     """
     found = variables(connection)
-    return (found.get('wsrep_on') == 'ON' and
-            not int(found['wsrep_sync_wait']) & 1)
+    if found.get('wsrep_on') == 'ON':
+        return not int(found['wsrep_sync_wait']) & 1
+    # MySQL has it since 8.0.14.
+    consistency = found.get('group_replication_consistency')
+    return consistency is not None and consistency not in CONSISTENT[
+        found['group_replication_single_primary_mode']]
 
 
 def variables(connection):
@@ -135,4 +148,5 @@ def catch_up(connection):
         ``repl.causal_read_timeout`` of the node
     """
     if may_lag(connection):
-        connection.execute(sa.text(CATCH_UP[connection.dialect.is_mariadb]))
+        for statement in CATCH_UP[cluster(connection)]:
+            connection.execute(sa.text(statement))

@@ -18,6 +18,7 @@ the longest. If many writers collide, longer pauses help more than more tries.
 """
 
 import itertools
+import re
 import time
 
 from oslo_db import api as oslo_db_api
@@ -36,14 +37,18 @@ LONGEST_PAUSE = 2.0
 
 # What oslo.db has no exception for, at least in the older releases that are
 # supported here. MySQL and MariaDB: record has changed since last read, lock
-# wait timeout, deadlock. PostgreSQL: serialization failure, deadlock, lock not
+# wait timeout, deadlock; what a group of MySQL servers does not certify, at
+# COMMIT. PostgreSQL: serialization failure, deadlock, lock not
 # available. SQLite: under several names, which Python tells since 3.11 only.
-MYSQL_CONFLICTS = frozenset((1020, 1205, 1213))
+MYSQL_CONFLICTS = frozenset((1020, 1205, 1213, 3101))
 POSTGRESQL_CONFLICTS = frozenset(('40001', '40P01', '55P03'))
 SQLITE_CONFLICT = 'database is locked'
 
-# Galera: error during COMMIT, of a node that has just lost the cluster.
-MYSQL_LOST = frozenset((1180,))
+# Error during COMMIT. Galera: of a node that has just lost the cluster. MySQL
+# Group Replication: of a transaction that was rolled back because another one
+# that was certified needed its locks; that has a number of its own within.
+MYSQL_COMMIT = 1180
+COMMIT_DEADLOCK = re.compile(r'\b149\b')
 
 # Since this process was started.
 _retries, _exhausted = itertools.count(1), itertools.count(1)
@@ -67,6 +72,7 @@ def is_conflict(exc):
     if driver is None:
         return False
     return (driver.args[:1] and driver.args[0] in MYSQL_CONFLICTS or
+            _failed_at_commit(driver) and _is_deadlock(driver) or
             getattr(driver, 'pgcode', None) in POSTGRESQL_CONFLICTS or
             driver.args == (SQLITE_CONFLICT,))
 
@@ -87,8 +93,16 @@ def is_connection_lost(exc):
         # psycopg2 says of a server that is starting up.
         return not is_conflict(exc)
     driver = _of_driver(exc)
-    return driver is not None and driver.args[:1] and (
-        driver.args[0] in MYSQL_LOST)
+    return (driver is not None and _failed_at_commit(driver) and
+            not _is_deadlock(driver))
+
+
+def _failed_at_commit(driver):
+    return driver.args[:1] == (MYSQL_COMMIT,)
+
+
+def _is_deadlock(driver):
+    return bool(COMMIT_DEADLOCK.search(str(driver.args[1:])))
 
 
 def _of_driver(exc):

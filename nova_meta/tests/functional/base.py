@@ -39,6 +39,7 @@ from nova_meta.db import api as db_api
 from nova_meta.db import swap
 from nova_meta.db import transaction
 from nova_meta.race import client
+from nova_meta_lab import galera
 from nova_meta_lab import host
 from nova_meta_lab import servers
 from nova_meta_lab import services
@@ -158,6 +159,8 @@ class DatabaseTestCase(testtools.TestCase):
     # Of a private Nova that this class does not share; None if it does.
     servers_made = None
     nova_options = {}
+    # What connections to a cluster are told, so that they wait.
+    causal = galera.Cluster.causal
     processes = 2
 
     def __init_subclass__(cls, **kwargs):
@@ -176,7 +179,7 @@ class DatabaseTestCase(testtools.TestCase):
             cls.host, cls.unused = shared_host(url)
         else:
             cls.host = enter_class_context(cls, host.Host(
-                url, cls.servers_made, cls.nova_options))
+                url, cls.servers_made, cls.nova_options, causal=cls.causal))
             cls.unused = iter(cls.host.servers)
 
     @classmethod

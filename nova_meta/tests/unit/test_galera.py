@@ -40,6 +40,17 @@ class MayLagTestCase(testtools.TestCase):
         self.assertTrue(galera.may_lag(connection(
             'mysql', wsrep_on='ON', wsrep_sync_wait='6')))
 
+    def test_member_of_a_group(self):
+        for mode, consistency, may_lag in (
+                ('OFF', 'EVENTUAL', True),
+                ('OFF', 'BEFORE_ON_PRIMARY_FAILOVER', True),
+                ('OFF', 'BEFORE', False), ('OFF', 'AFTER', False),
+                ('ON', 'EVENTUAL', True),
+                ('ON', 'BEFORE_ON_PRIMARY_FAILOVER', False)):
+            self.assertEqual(may_lag, galera.may_lag(connection(
+                'mysql', group_replication_single_primary_mode=mode,
+                group_replication_consistency=consistency)))
+
     def test_no_cluster(self):
         for variables in ({}, {'wsrep_on': 'OFF', 'wsrep_sync_wait': '0'}):
             self.assertFalse(galera.may_lag(connection('mysql', **variables)))
@@ -134,6 +145,13 @@ class CatchUpTestCase(testtools.TestCase):
 
     def test_waits_on_a_node(self):
         self.assertIn('wsrep_sync_wait', self.statements(**CLUSTER)[-1])
+
+    def test_waits_in_a_group(self):
+        found = self.statements(group_replication_single_primary_mode='OFF',
+                                group_replication_consistency='EVENTUAL')
+        self.assertEqual('BEGIN', found[2])
+        self.assertIn("'BEFORE'", found[1])
+        self.assertIn('DEFAULT', found[-1])
 
     def test_does_nothing_elsewhere(self):
         self.assertEqual(1, len(self.statements(wsrep_on='OFF')))

@@ -30,8 +30,14 @@ def raised(driver_error):
     return sqla_exc.OperationalError('SELECT 1', {}, driver_error)
 
 
-def mysql(code):
-    return raised(pymysql.err.OperationalError(code, 'message'))
+def mysql(code, message='message'):
+    return raised(pymysql.err.OperationalError(code, message))
+
+
+# Of Group Replication, and of Galera.
+ROLLED_BACK = mysql(1180, "Got error 149 - 'Lock deadlock; Retry transaction' "
+                          'during COMMIT')
+LOST = mysql(1180, 'Got error 6 "No such device or address" during COMMIT')
 
 
 def without_statement(*args):
@@ -52,17 +58,18 @@ class IsConflictTestCase(testtools.TestCase):
 
     def test_conflicts(self):
         for exc in (db_exc.DBDeadlock(), swap.VersionMismatch(),
-                    mysql(1020), mysql(1205), mysql(1213),
+                    mysql(1020), mysql(1205), mysql(1213), mysql(3101),
                     sqlite('database is locked'), postgresql('40001'),
                     postgresql('40P01'), postgresql('55P03'),
-                    db_exc.DBError(mysql(1020))):
+                    db_exc.DBError(mysql(1020)), ROLLED_BACK,
+                    db_exc.DBError(ROLLED_BACK)):
             self.assertTrue(retry.is_conflict(exc), exc)
 
     def test_other_errors(self):
         for exc in (ValueError('1213'), swap.ParentNotFound(), mysql(1064),
                     sqlite('database or disk is full'), postgresql('23505'),
                     db_exc.DBConnectionError(), db_exc.DBDuplicateEntry(),
-                    db_exc.DBError()):
+                    db_exc.DBError(), LOST):
             self.assertFalse(retry.is_conflict(exc), exc)
 
 
@@ -70,14 +77,15 @@ class IsConnectionLostTestCase(testtools.TestCase):
 
     def test_lost(self):
         for exc in (db_exc.DBConnectionError(), mysql(1180),
-                    db_exc.DBError(mysql(1180)),
+                    db_exc.DBError(mysql(1180)), LOST,
                     without_statement('the database system is starting up')):
             self.assertTrue(retry.is_connection_lost(exc), exc)
 
     def test_other_errors(self):
         for exc in (ValueError('1180'), mysql(1213), postgresql('40001'),
                     db_exc.DBDeadlock(), swap.VersionMismatch(),
-                    raised(Exception('disk full')), without_statement(1020)):
+                    raised(Exception('disk full')), without_statement(1020),
+                    ROLLED_BACK):
             self.assertFalse(retry.is_connection_lost(exc), exc)
 
 
