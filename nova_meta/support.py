@@ -53,7 +53,7 @@ SERVERS = {THREADS: tuple(release.SERIES), EVENTLET: (29, 30, 31, 32),
 
 # How many numbers of a version make a release, by kind of database.
 DATABASES = {'MariaDB': 2, 'MySQL': 2, 'PostgreSQL': 1, galera.GALERA: 2,
-             'SQLite': 0}
+             galera.GROUP_REPLICATION: 2, 'SQLite': 0}
 
 
 class Database(NamedTuple):
@@ -69,10 +69,10 @@ class Database(NamedTuple):
     @classmethod
     def of(cls, connection):
         """Tell what a SQLAlchemy Connection leads to."""
+        # What comes after three numbers is the distribution's.
         dialect = connection.dialect
         return cls(galera.cluster(connection) or _name(dialect), '.'.join(
-            str(part) for part in dialect.server_version_info
-            if isinstance(part, int)))
+            str(part) for part in dialect.server_version_info[:3]))
 
     @property
     def release(self):

@@ -182,20 +182,21 @@ def _isolation(connection):
 
 
 def _galera(connection):
-    found = _variables(connection, 'wsrep_on', 'wsrep_sync_wait',
-                       'innodb_autoinc_lock_mode',
-                       'binlog_format')
-    if found.get('wsrep_on') != 'ON':
+    kind = galera.cluster(connection)
+    if kind is None:
         return upgradecheck.Result(SUCCESS, 'no Galera cluster')
-    wrong = [f'{name} is {found[name]}' for name, value in REQUIRED.items()
-             if found[name] != value]
-    if wrong:
-        return upgradecheck.Result(FAILURE, ', '.join(wrong))
+    option = 'group_replication_consistency'
+    if kind != galera.GROUP_REPLICATION:
+        option = '[database]/mysql_wsrep_sync_wait'
+        found = _variables(connection, *REQUIRED)
+        wrong = [f'{name} is {found[name]}'
+                 for name, value in REQUIRED.items() if found[name] != value]
+        if wrong:
+            return upgradecheck.Result(FAILURE, ', '.join(wrong))
     return upgradecheck.Result(
-        SUCCESS, 'Galera, and reads ' + (
-            'wait until the node has caught up'
-            if int(found['wsrep_sync_wait']) & 1 else
-            'may be behind ([database]/mysql_wsrep_sync_wait)'))
+        SUCCESS, f'{kind}, and reads ' + (
+            f'may be behind ({option})' if galera.may_lag(connection) else
+            'wait until the node has caught up'))
 
 
 def _tested(connection):
@@ -205,8 +206,7 @@ def _tested(connection):
             for server in support.SERVERS]
     where = f'Nova {here[0].nova}, Python {here[0].python}, {database.release}'
     if database.kind not in support.DATABASES:
-        return upgradecheck.Result(
-            WARNING, f'{where}: not tested' + _advice(connection))
+        return upgradecheck.Result(WARNING, f'{where}: not tested')
     verdicts = {one.server: one.verdict() for one in here}
     found = [f'{one.server}: {_told(one)}' for one in here
              if verdicts[one.server] != support.NOT_SUPPORTED]
@@ -224,21 +224,6 @@ def _told(combination):
     return (f'{combination.verdict()} on {result["date"]} with Nova '
             f'{result["nova"]}, {result["database"]} {result["version"]}, '
             f'{result["acknowledged"]} acknowledged writes')
-
-
-def _advice(connection):
-    """Say what a cluster that is not tested has to be told."""
-    found = galera.variables(connection)
-    if galera.cluster(connection) != galera.GROUP_REPLICATION:
-        return ''
-    right = galera.CONSISTENT[found['group_replication_single_primary_mode']]
-    # MySQL has it since 8.0.14.
-    consistency = found.get('group_replication_consistency')
-    if consistency in right:
-        return ''
-    return (f', and group_replication_consistency is {consistency}, with '
-            'which acknowledged updates can be lost: set it to '
-            f'{right[0]}')
 
 
 def _variables(connection, *names):

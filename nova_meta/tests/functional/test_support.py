@@ -20,7 +20,8 @@ from nova_meta_lab import support as lab
 
 class PlayTests:
 
-    servers_made = 1
+    # Each test takes one, and the clients write to the first.
+    servers_made = 2
 
     def servers(self):
         """Yield each server that this Nova has."""

@@ -15,9 +15,9 @@
 import platform
 
 from nova import version as nova_version
+import testtools
 
 from nova_meta.cmd import status
-from nova_meta.db import galera
 from nova_meta import support
 from nova_meta.tests.unit import test_galera
 from nova_meta.tests.unit import test_support
@@ -80,19 +80,44 @@ class TestedTestCase(test_support.SupportTestCase):
             self.check(8, 0, 42, is_mariadb=False, wsrep_on='ON'))
 
     def test_group_replication(self):
-        for mode, consistency, wanted in (
-                ('OFF', 'EVENTUAL', 'BEFORE'),
-                ('OFF', 'BEFORE_ON_PRIMARY_FAILOVER', 'BEFORE'),
-                ('OFF', 'BEFORE', None), ('OFF', 'AFTER', None),
-                ('ON', 'EVENTUAL', 'BEFORE_ON_PRIMARY_FAILOVER'),
-                ('ON', 'BEFORE_ON_PRIMARY_FAILOVER', None)):
-            code, details = self.check(
-                8, 4, 3, is_mariadb=False,
-                **{MODE: mode, CONSISTENCY: consistency})
-            self.assertEqual(status.WARNING, code)
-            self.assertIn(f'{galera.GROUP_REPLICATION} 8.4: not tested',
-                          details)
-            self.assertEqual(wanted is not None, 'can be lost' in details,
-                             details)
-            if wanted:
-                self.assertTrue(details.endswith(f'set it to {wanted}'))
+        code, details = self.check(
+            9, 7, 4, is_mariadb=False,
+            group_replication_single_primary_mode='OFF')
+        self.assertEqual(status.SUCCESS, code)
+        self.assertIn('MySQL Group Replication 9.7: threads: expected',
+                      details)
+
+
+class ClusterTestCase(testtools.TestCase):
+
+    def check(self, **variables):
+        connection = test_galera.connection('mysql', **variables)
+        # Rows, as SHOW VARIABLES returns them.
+        connection.execute.return_value.__iter__ = lambda result: iter(
+            variables.items())
+        result = status._galera(connection)
+        return result.code, result.details
+
+    def test_none(self):
+        self.assertEqual((status.SUCCESS, 'no Galera cluster'), self.check())
+
+    def test_galera(self):
+        variables = {'wsrep_on': 'ON', 'wsrep_sync_wait': '0',
+                     'binlog_format': 'ROW', 'innodb_autoinc_lock_mode': '2'}
+        self.assertEqual(
+            (status.SUCCESS, 'Galera, and reads may be behind '
+             '([database]/mysql_wsrep_sync_wait)'), self.check(**variables))
+        self.assertEqual(
+            (status.SUCCESS, 'Galera, and reads wait until the node has '
+             'caught up'), self.check(**variables | {'wsrep_sync_wait': '1'}))
+        self.assertEqual(
+            (status.FAILURE, 'binlog_format is MIXED'),
+            self.check(**variables | {'binlog_format': 'MIXED'}))
+
+    def test_group_replication(self):
+        for consistency, found in (
+                ('EVENTUAL', 'may be behind (group_replication_consistency)'),
+                ('BEFORE', 'wait until the node has caught up')):
+            self.assertEqual(
+                (status.SUCCESS, f'MySQL Group Replication, and reads {found}'
+                 ), self.check(**{MODE: 'OFF', CONSISTENCY: consistency}))

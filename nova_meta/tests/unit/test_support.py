@@ -75,7 +75,7 @@ class VerdictTestCase(SupportTestCase):
         for changes in ({'nova': 35}, {'python': '3.9'},
                         {'server': support.NOVA_API}, {
                 'database': support.Database(
-                    galera.GROUP_REPLICATION, '9.7.4')}):
+                    galera.XTRADB_CLUSTER, '8.0.42')}):
             self.assertEqual(support.NOT_SUPPORTED, self.verdict(**changes))
 
 
@@ -85,23 +85,27 @@ class DatabaseTestCase(testtools.TestCase):
         connection = test_galera.connection(dialect, **variables)
         connection.dialect.is_mariadb = is_mariadb
         connection.dialect.server_version_info = version
-        return support.Database.of(connection).release
+        return support.Database.of(connection)
+
+    def test_version(self):
+        self.assertEqual('10.11.19', self.database(
+            'mysql', 10, 11, 19, 0).version)
 
     def test_release(self):
         self.assertEqual('MariaDB 10.11', self.database(
-            'mysql', 10, 11, 14, 'MariaDB'))
+            'mysql', 10, 11, 14).release)
         self.assertEqual('MySQL 8.4', self.database(
-            'mysql', 8, 4, 3, is_mariadb=False))
+            'mysql', 8, 4, 3, is_mariadb=False).release)
         self.assertEqual('PostgreSQL 15', self.database(
-            'postgresql', 15, 14, is_mariadb=False))
+            'postgresql', 15, 14, is_mariadb=False).release)
         self.assertEqual('SQLite', self.database(
-            'sqlite', 3, 40, 1, is_mariadb=False))
+            'sqlite', 3, 40, 1, is_mariadb=False).release)
 
     def test_cluster(self):
         self.assertEqual('Galera 11.8', self.database(
-            'mysql', 11, 8, 9, wsrep_on='ON'))
+            'mysql', 11, 8, 9, wsrep_on='ON').release)
         self.assertEqual('Percona XtraDB Cluster 8.0', self.database(
-            'mysql', 8, 0, 42, is_mariadb=False, wsrep_on='ON'))
+            'mysql', 8, 0, 42, is_mariadb=False, wsrep_on='ON').release)
 
 
 class PythonsTestCase(testtools.TestCase):
@@ -182,9 +186,9 @@ class PageTestCase(SupportTestCase):
         self.assertEqual(
             ['tested on 10.11.14 (2026-11-01, 1234); '
              'tested on 11.8.9 (2026-11-01, 1234)', 'expected',
-             'failed on 15.14 (2026-11-01, 1234)', 'expected', 'expected'],
+             'failed on 15.14 (2026-11-01, 1234)', *['expected'] * 3],
             self.row(34, '3.11'))
-        self.assertEqual(['expected'] * 5, self.row(29, '3.9'))
+        self.assertEqual(['expected'] * 6, self.row(29, '3.9'))
 
     def test_summary(self):
         self.use_results(result(), result(nova='29.1.0', python='3.9.1'))
