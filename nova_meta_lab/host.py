@@ -65,12 +65,20 @@ class Host(servers.Made):
     :param tree: the path of another source tree of nova-meta, to serve that
     :param causal: what a connection to a cluster is told, so that it waits for
         what others have committed
+    :param cells: such URLs of one database server each, of further cells,
+        which are called cell2 and so on
+    :ivar servers: the UUIDs of the servers in cell1
+    :ivar servers_of: those in each cell, by its name
     """
 
     def __init__(self, database=None, servers=1, options=None, tree=None,
-                 causal=galera.Cluster.causal):
+                 causal=galera.Cluster.causal, cells=()):
         super().__init__()
         self._nodes = [*map(sa.engine.make_url, (database or '').split())]
+        # Where each database is made.
+        self._places = dict.fromkeys(('api', 'cell0', 'cell1'), self._nodes)
+        self._places |= {f'cell{number}': [sa.engine.make_url(url)]
+                         for number, url in enumerate(cells, 2)}
         self._count = servers
         self._options = options or {}
         self._tree = tree
@@ -83,11 +91,11 @@ class Host(servers.Made):
         self.path = pathlib.Path(tempfile.mkdtemp(prefix='nova-meta-'))
         self.callback(shutil.rmtree, self.path, ignore_errors=True)
         self._urls = {name: self._make_database(name)
-                      for name in ('api', 'cell0', 'cell1')}
+                      for name in self._places}
         self._numbers = range(len(self._nodes) or 1)
         self.engines = {
             name: [self._connect(name, number) for number in self._numbers]
-            for name in ('api', 'cell1')}
+            for name in self._places if name != 'cell0'}
         self.databases = self.engines['cell1']
         self.database = self.databases[0]
         for number in self._numbers:
@@ -98,20 +106,22 @@ class Host(servers.Made):
             (self.path / 'tree').mkdir()
             (self.path / 'tree' / 'nova_meta').symlink_to(
                 pathlib.Path(self._tree, 'nova_meta').resolve(strict=True))
-        self.servers = json.loads(self._run_seed())
+        self.servers_of = json.loads(self._run_seed())
+        self.servers = self.servers_of['cell1']
         self.push(self._served)
 
     def _make_database(self, name):
-        if not self._nodes:
+        if not self._places[name]:
             return sa.engine.make_url(f'sqlite:///{self.path}/{name}.sqlite')
+        place = self._places[name][0]
         name = f'nova_meta_{name}_{uuid.uuid4().hex[:8]}'
-        self._execute(f'CREATE DATABASE {name}')
+        self._execute(place, f'CREATE DATABASE {name}')
         # PostgreSQL would refuse while somebody is connected, who may be there
         # because of an error, which would be hidden then.
         force = ' WITH (FORCE)' * (
-            self._nodes[0].get_backend_name() == 'postgresql')
-        self.callback(self._execute, f'DROP DATABASE {name}{force}')
-        return self._nodes[0].set(database=name)
+            place.get_backend_name() == 'postgresql')
+        self.callback(self._execute, place, f'DROP DATABASE {name}{force}')
+        return place.set(database=name)
 
     def _connect(self, name, number):
         """Make an engine for a database, on one of the nodes."""
@@ -126,14 +136,14 @@ class Host(servers.Made):
     def _single(self):
         return len(self._nodes) < 2
 
-    def _execute(self, statement):
-        engine = sa.create_engine(self._nodes[0],
-                                  isolation_level='AUTOCOMMIT')
+    @staticmethod
+    def _execute(place, statement):
+        engine = sa.create_engine(place, isolation_level='AUTOCOMMIT')
         try:
             with engine.connect() as connection:
                 connection.execute(sa.text(statement))
         except sa.exc.OperationalError as exc:
-            raise HostError(f'{self._nodes[0]!r}: {exc.orig}') from None
+            raise HostError(f'{place!r}: {exc.orig}') from None
         finally:
             engine.dispose()
 
@@ -146,17 +156,16 @@ class Host(servers.Made):
                 else self.servers)
 
     def url(self, name, node=0):
-        """Return the database URL of 'api', 'cell0' or 'cell1' as text.
+        """Return the database URL of 'api' or a cell as text.
 
         :param node: the number of the node, if there are several
         """
         return self._at(name, node).render_as_string(hide_password=False)
 
     def _at(self, name, node):
-        url = self._urls[name]
-        if self._nodes:
-            url = url.set(host=self._nodes[node].host,
-                          port=self._nodes[node].port)
+        url, nodes = self._urls[name], self._places[name]
+        if len(nodes) > 1:
+            url = url.set(host=nodes[node].host, port=nodes[node].port)
         return url
 
     def _directory(self, number):
@@ -199,7 +208,10 @@ class Host(servers.Made):
         done = subprocess.run(
             [sys.executable, '-m', 'nova_meta_lab.seed',
              '--config-file', self.nova_conf(),
-             '--cell0', self.url('cell0'), '--cell1', self._mapped(),
+             '--cell', self.url('cell0'), '--cell', self._mapped(),
+             *(argument for name in self._places
+               if name not in ('api', 'cell0', 'cell1')
+               for argument in ('--cell', self.url(name))),
              '--servers', str(self._count)],
             env=_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             text=True)

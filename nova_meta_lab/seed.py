@@ -13,7 +13,8 @@
 """Fill the empty databases of a private Nova; a program of its own.
 
 Run with nova.conf as ``--config-file``: it loads Nova's global configuration,
-which a process can do only once. Prints the servers it made, as JSON.
+which a process can do only once. Prints the servers that it made in each cell, as
+JSON.
 """
 
 import json
@@ -30,9 +31,10 @@ from nova_meta_lab import compute
 
 CONF = cfg.CONF
 CONF.register_cli_opts([
-    cfg.StrOpt('cell0', required=True, help='Database URL of cell0.'),
-    cfg.StrOpt('cell1', required=True, help='Database URL of cell1.'),
-    cfg.IntOpt('servers', default=1, help='How many servers to make.'),
+    cfg.MultiStrOpt('cell', required=True,
+                    help='Database URL of cell0, then of cell1, and so on.'),
+    cfg.IntOpt('servers', default=1,
+               help='How many servers to make in each cell but cell0.'),
 ])
 
 
@@ -40,31 +42,31 @@ def main():
     config.parse_args(sys.argv)
     objects.register_all()
     context = nova_context.get_admin_context()
-    cell1 = migrate(context)
-    uuids = compute.build(context, cell1, compute.flavor(context),
-                          CONF.servers)
-    json.dump(uuids, sys.stdout)
+    cells = migrate(context)
+    flavor = compute.flavor(context)
+    json.dump({cell.name: compute.build(context, cell, flavor, CONF.servers)
+               for cell in cells}, sys.stdout)
 
 
 def migrate(context):
-    """Run Nova's own migrations and map the two cells.
+    """Run Nova's own migrations and map the cells.
 
-    :returns: the CellMapping of cell1
+    :returns: a list of the CellMapping of each but cell0
     """
     migration.db_sync(database='api')
     cells = []
-    for name, uuid, transport, connection in (
-            ('cell0', objects.CellMapping.CELL0_UUID, 'none:///', CONF.cell0),
-            ('cell1', uuidutils.generate_uuid(), CONF.transport_url,
-             CONF.cell1)):
+    for number, connection in enumerate(CONF.cell):
         cell = objects.CellMapping(
-            context, name=name, uuid=uuid, transport_url=transport,
-            database_connection=connection)
+            context, name=f'cell{number}', database_connection=connection,
+            **({'uuid': uuidutils.generate_uuid(),
+                'transport_url': CONF.transport_url} if number else
+               {'uuid': objects.CellMapping.CELL0_UUID,
+                'transport_url': 'none:///'}))
         cell.create()
         with nova_context.target_cell(context, cell) as cell_context:
             migration.db_sync(context=cell_context)
         cells.append(cell)
-    return cells[1]
+    return cells[1:]
 
 
 if __name__ == '__main__':
