@@ -17,6 +17,10 @@ connection is lost at COMMIT, the change may have been made. To make it again
 could undo what others have written since, who have seen it. So nothing more is
 written: the next transaction only asks whether the change is there. If it is
 not, or if that cannot be told, the error is passed on.
+
+If there is no connection to be had for the first try, there is no other one.
+Requests to a cell that is down would fill the threads that those to other
+cells need, and without nova-meta they fail at once, too.
 """
 
 import functools
@@ -110,7 +114,8 @@ class _Transaction:
         self._work = work
         self._ask = ask
         self._made = None
-        self._catch_up = self._committing = self._duplicate = False
+        self._begun = self._catch_up = False
+        self._committing = self._duplicate = False
         # The error at COMMIT that leaves open whether the change was made.
         self.lost = None
 
@@ -131,6 +136,7 @@ class _Transaction:
         # Independent: the view of the caller's transaction may be old.
         with self._writer.independent.using(self._context) as session:
             connection = session.connection()
+            self._begun = True
             if self._catch_up:
                 galera.catch_up(connection)
             change = functools.partial(self._change, connection)
@@ -147,6 +153,8 @@ class _Transaction:
 
     def may_retry(self, exc):
         if retry.is_connection_lost(exc):
+            if not self._begun:
+                return False
             if self._committing and not self.lost:
                 self.lost = exc
             return not self.lost or self._ask is not None

@@ -12,6 +12,7 @@
 
 """Bad luck, on every database: conflicts and lost connections."""
 
+import contextlib
 from unittest import mock
 
 from oslo_db import exception as db_exc
@@ -164,6 +165,56 @@ class ConflictTests:
         self.assertEqual(2, len(self.tries))
         self.assertEqual({'a': '1'}, done.after)
         self.assertEqual([('a', '1')], self.rows())
+
+    @contextlib.contextmanager
+    def refusing(self, context):
+        """Let the database refuse connections.
+
+        :returns: a context manager of a list with an entry for each
+        """
+        engine = db_api.main_db_api.get_context_manager(
+            context).writer.get_engine()
+        refused = []
+
+        def refuse(*args):
+            refused.append(args)
+            raise engine.dialect.dbapi.OperationalError(2003, 'refused')
+
+        engine.dispose()
+        sa.event.listen(engine, 'do_connect', refuse)
+        try:
+            yield refused
+        finally:
+            sa.event.remove(engine, 'do_connect', refuse)
+
+    def test_no_connection_to_be_had(self):
+        context = self.context()
+        with self.refusing(context) as refused:
+            self.assertRaises(
+                (db_exc.DBConnectionError, sa.exc.OperationalError),
+                self.update, {'a': '1'}, context=context)
+        self.assertEqual(1, len(refused))
+        self.assertEqual([], self.rows())
+
+    def test_connection_lost_and_none_to_be_had_for_a_while(self):
+        context, pauses = self.context(), []
+
+        def lose():
+            down.enter_context(self.refusing(context))
+            raise db_exc.DBConnectionError()
+
+        def pause(seconds):
+            pauses.append(seconds)
+            if len(pauses) == 3:
+                down.close()
+
+        with contextlib.ExitStack() as down, (
+                mock.patch('oslo_db.api.time')) as time:
+            time.sleep = pause
+            done = self.change(delta.merge({'a': '1'}),
+                               self.failing_once(lose), context=context)
+        self.assertEqual(3, len(pauses))
+        self.assertEqual({'a': '1'}, done.after)
 
     def kill_connections(self):
         """Kill the connections that have the row locked, ours being one."""
