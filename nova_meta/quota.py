@@ -24,6 +24,8 @@ checked, and starts over if it passes.
 
 from oslo_log import log as logging
 
+from nova_meta.db import retry
+
 LOG = logging.getLogger(__name__)
 
 
@@ -55,16 +57,20 @@ class Allowance:
         """Read the limit, or check a likely number; not under a lock.
 
         Errors are only logged: others come first, such as the state of the
-        server, and those are not known yet.
+        server, and those are not known yet. Nor will they be if the database
+        is down.
 
         :param guess: called without arguments, returns the number
+        :raises: what there is if the database is down
         """
         try:
             if self._limit:
                 self._passed = self._limit()
             else:
                 self._pass(guess())
-        except Exception:
+        except Exception as exc:
+            if retry.is_connection_lost(exc):
+                raise
             LOG.debug("No number of items is known to be allowed",
                       exc_info=True)
 

@@ -12,8 +12,11 @@
 
 """The allowance never lets pass what the check would not."""
 
+from unittest import mock
+
 import hypothesis
 from hypothesis import strategies as st
+from oslo_db import exception as db_exc
 import testtools
 
 from nova_meta import quota
@@ -94,6 +97,13 @@ class AllowanceTestCase(testtools.TestCase):
         self.assertEqual([100], self.asked)
         self.assertTrue(self.passes(self.allowance(80), 80))
         self.assertEqual([100, 80], self.asked)
+
+    def test_database_that_is_down(self):
+        # Every further statement would wait for it, too.
+        self.assertRaises(
+            db_exc.DBConnectionError,
+            self.allowance(1, mock.Mock(
+                side_effect=db_exc.DBConnectionError)).expect, lambda: 1)
 
     def test_errors_are_told_when_it_is_asked_for(self):
         def check(count):
