@@ -31,6 +31,7 @@ from oslo_db import exception as db_exc
 
 from nova_meta.db import api as db_api
 from nova_meta.db import duplicates
+from nova_meta.db import retry
 from nova_meta import exception
 from nova_meta import release
 
@@ -53,7 +54,8 @@ class MetadataCommands:
         'requests leave them in Nova. With --fix, remove all but those that '
         'Nova shows. Safe while Nova is running, if every nova-api runs '
         'nova-meta. Exit status: 0 if there are no duplicate rows left, 1 if '
-        'there are, 2 if some of them could not be removed.')
+        'there are, 2 if some of them could not be removed, or a cell could '
+        'not be reached.')
     @common.args('--fix', action='store_true', dest='fix',
                  help='Remove them; otherwise they are counted only.')
     @common.args('--max-count', metavar='<number>', dest='max_count', type=int,
@@ -65,10 +67,17 @@ class MetadataCommands:
         context = nova_context.get_admin_context()
         healer = Healer(fix, max_count)
         for cell in objects.CellMappingList.get_all(context):
-            with nova_context.target_cell(context, cell) as cell_context:
-                for name, binding in MAPS.items():
-                    healer.cell(cell_context, f'{cell.identity}: {name}',
-                                binding)
+            try:
+                with nova_context.target_cell(context, cell) as cell_context:
+                    for name, binding in MAPS.items():
+                        healer.cell(cell_context, f'{cell.identity}: {name}',
+                                    binding)
+            except Exception as exc:
+                if not retry.is_connection_lost(exc):
+                    raise
+                healer.failed += 1
+                print(f'{cell.identity}: cannot be reached: '
+                      f'{str(exc).splitlines()[0]}')
         return 2 if healer.failed else 1 if healer.left else 0
 
 
