@@ -13,7 +13,8 @@
 """What the demonstration, the tests and the benchmark need; not installed.
 
 ``servers`` starts database servers, ``galera`` a cluster, ``host`` makes a
-private Nova in them, with ``seed``. ``target`` is what clients write there,
-``load`` has clients that write until they are told to stop. ``demo`` and
-``bench`` are programs, ``costs`` a part of the latter.
+private Nova in them, with ``seed``, and ``savers`` are services in green
+threads. ``target`` is what clients write there, ``load`` has clients that write
+until they are told to stop. ``demo`` and ``bench`` are programs, ``costs`` a
+part of the latter.
 """

@@ -28,7 +28,7 @@ class Target:
 
     :param client: a class of :mod:`nova_meta.race.client`
     :param workloads: of :mod:`nova_meta.race.workload`
-    :param database: where it is: "api" or "cell1"
+    :param database: where it is: "api", "cell1" or another cell
     :param table: its rows; the column ``owner`` says whose they are
     :param live: what else distinguishes live rows
     :param owners: the table of owners; ``identity`` is how the API calls one,
@@ -208,7 +208,8 @@ class InDatabase:
         self._database = host.engines[target.database][0]
         self._name = name
         self._target = target
-        self.quota = workload.QUOTA if target is METADATA else math.inf
+        self.quota = (workload.QUOTA if target.table is METADATA.table
+                      else math.inf)
 
     def client(self, number):
         """Return a client; they share out the nova-apis."""

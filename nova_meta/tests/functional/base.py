@@ -39,6 +39,7 @@ from nova_meta.db import api as db_api
 from nova_meta.db import swap
 from nova_meta.db import transaction
 from nova_meta.race import client
+from nova_meta import support
 from nova_meta_lab import galera
 from nova_meta_lab import host
 from nova_meta_lab import servers
@@ -161,6 +162,8 @@ class DatabaseTestCase(testtools.TestCase):
     nova_options = {}
     # What connections to a cluster are told, so that they wait.
     causal = galera.Cluster.causal
+    # What serves its nova-api, and in how many processes.
+    served_by = support.THREADS
     processes = 2
 
     def __init_subclass__(cls, **kwargs):
@@ -178,9 +181,17 @@ class DatabaseTestCase(testtools.TestCase):
         if cls.servers_made is None:
             cls.host, cls.unused = shared_host(url)
         else:
-            cls.host = enter_class_context(cls, host.Host(
-                url, cls.servers_made, cls.nova_options, causal=cls.causal))
+            cls.host = enter_class_context(cls, cls.make_host(url))
             cls.unused = iter(cls.host.servers)
+
+    @classmethod
+    def make_host(cls, url):
+        """Make a private Nova that this class does not share.
+
+        :param url: of the database server, None for SQLite
+        """
+        return host.Host(url, cls.servers_made, cls.nova_options,
+                         causal=cls.causal)
 
     @classmethod
     def database_url(cls):
@@ -219,7 +230,8 @@ class DatabaseTestCase(testtools.TestCase):
         :param app_factory: host.STOCK, host.NOVA_META, or that of a mutant
         """
         if getattr(self.host, 'serves', None) != (app_factory, self.processes):
-            self.host.serve(app_factory, self.processes)
+            self.host.serve(app_factory, self.processes,
+                            server=self.served_by)
             self.host.serves = app_factory, self.processes
         self.url = self.host.urls[0]
 
