@@ -13,7 +13,8 @@
 """Fill the empty databases of a private Nova; a program of its own.
 
 Run with nova.conf as ``--config-file``: it loads Nova's global configuration,
-which a process can do only once. Prints, as JSON, which servers it made in each cell.
+which a process can do only once. Prints as JSON which servers it made in each
+cell.
 """
 
 import json

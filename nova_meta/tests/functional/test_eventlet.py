@@ -13,8 +13,8 @@
 """nova-api, nova-conductor and nova-compute in green threads, up to Nova 32.
 
 A green thread that waits for the database lets others of its process go on, if
-the driver waits the way of eventlet: PyMySQL does, and psycopg2, which eventlet
-patches, too.
+the driver waits the way of eventlet: PyMySQL does, and psycopg2 does, which
+eventlet patches.
 """
 
 import collections
