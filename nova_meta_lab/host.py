@@ -290,6 +290,8 @@ class Host(servers.Made):
             command, env={
                 **self.environment(number),
                 PATCHING_DISABLED: str(not eventlet).lower()},
+            # uWSGI looks there first, which may be a source tree.
+            cwd=self.path,
             stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             start_new_session=True)
         self._served.callback(_kill, process)
