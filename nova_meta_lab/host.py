@@ -265,7 +265,7 @@ class Host(servers.Made):
              '--module', 'nova_meta_lab.wsgi:application',
              '--master', '--processes', str(processes),
              '--threads', str(1 if eventlet else threads), '--need-app',
-             # Else loaded once and forked, which is faster.
+             # It is faster to load it once, but eventlet is not to be forked.
              *['--lazy-apps'] * eventlet,
              '--die-on-term', '--no-orphans', '--buffer-size', '65535',
              '--listen', '100', '--disable-logging',
@@ -296,19 +296,6 @@ class Host(servers.Made):
             start_new_session=True)
         self._served.callback(_kill, process)
         return process, f'http://127.0.0.1:{port}/v2.1'
-
-    def _command(self, number, port, processes, threads, is_forked):
-        """Return what starts a nova-api, as a list."""
-        return [
-            program('uwsgi', 'pyuwsgi'), '--http-socket', f'127.0.0.1:{port}',
-            '--module', 'nova_meta_lab.wsgi:application',
-            '--master', '--processes', str(processes),
-            '--threads', str(threads), '--need-app',
-            *['--lazy-apps'] * (not is_forked),
-            '--die-on-term', '--no-orphans', '--buffer-size', '65535',
-            '--listen', '100', '--disable-logging',
-            # uWSGI closes the connection anyway; this tells the client.
-            '--add-header', 'Connection: close']
 
     def environment(self, number=0):
         """Return what nova-api, the first or another one, finds there."""

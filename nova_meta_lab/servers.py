@@ -177,6 +177,8 @@ class MariaDB(Server):
             f'--socket={self.inside}/socket',
             f'--pid-file={self.inside}/pid', '--bind-address=127.0.0.1',
             f'--port={self.port}', '--max-connections=500',
+            # Green threads on a busy machine may take longer than 10 seconds.
+            '--connect-timeout=60',
             '--character-set-server=utf8mb3', *self._become()]
 
     def _become(self):

@@ -84,11 +84,6 @@ class Greened(workloads.Play):
 class NovaAPITests(Greened, workloads.WorkloadTests):
     """Its own server: Nova 29 to 31."""
 
-    # By default all but five connections are closed after use, and while all
-    # clients connect anew MariaDB waits ten seconds for each of them.
-    nova_options = {'database': {'max_pool_size': workloads.WorkloadTests.
-                                 many_writers}}
-
 
 class UWSGITests(Greened, workloads.WorkloadTests):
     """A process for each request: Nova 29 to 32."""
