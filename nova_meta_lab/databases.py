@@ -19,6 +19,7 @@ from typing import Optional
 
 import sqlalchemy as sa
 
+from nova_meta import support
 from nova_meta_lab import galera
 from nova_meta_lab import group
 from nova_meta_lab import servers
@@ -66,6 +67,15 @@ def started(name):
                 VARIANTS.get(name, {}))
             yield Started(url.render_as_string(hide_password=False),
                           (server,))
+
+
+def with_version(name, engine):
+    """Return a name with the version of the server.
+
+    :param engine: that leads there
+    """
+    with engine.connect() as connection:
+        return f'{name} {support.Database.of(connection).version}'
 
 
 def add_argument(parser):

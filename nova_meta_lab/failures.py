@@ -490,6 +490,7 @@ def play(name, options):
     :returns: an iterator of ((database, target, call, failure), outcomes)
     """
     with served(name) as (host, failures):
+        name = databases.with_version(name, host.database)
         for key in options.target or CALLS:
             target = CALLS[key][0].target
             found = host.names(target)[0]

@@ -499,7 +499,8 @@ def main(argv=None):
         for name in options.database:
             with databases.started(name) as server, private.Host(
                     server.url, options=beside.nova_options) as host:
-                found |= run(host, name, options, out)
+                found |= run(host, databases.with_version(
+                    name, host.database), options, out)
     out.print(evidence.view('Orders of requests', COLUMNS, rows(found)))
     minutes = (time.monotonic() - begun) / 60
     out.print(f'{minutes:.1f} minutes')

@@ -359,9 +359,9 @@ def rows(judged):
                one.wrong, one.undecided)
 
 
-def page(options, argv, minutes, soak):
+def page(name, argv, minutes, soak):
     return evidence.page(
-        f'Long run, {options.database}', 'nova_meta_lab.soak', argv, minutes,
+        f'Long run, {name}', 'nova_meta_lab.soak', argv, minutes,
         evidence.table(COLUMNS, *rows(soak.judged)),
         evidence.table(('meanwhile', 'rounds'), *soak.happened.items()))
 
@@ -398,6 +398,7 @@ def main(argv=None):
             'api_database': {'mysql_wsrep_sync_wait': 1}}))
         logging.basicConfig(filename=host.path / 'nova-api-0' / 'soak.log')
         compute.configure(host)
+        name = databases.with_version(options.database, host.database)
         serve = functools.partial(host.serve, options.app_factory,
                                   processes=1)
         serve()
@@ -416,7 +417,7 @@ def main(argv=None):
                 # After each round, so that there is something if the next one
                 # is never over.
                 options.evidence.write_text(
-                    page(options, argv, minutes, soak))
+                    page(name, argv, minutes, soak))
     return int(any(one.wrong or one.undecided
                    for one in soak.judged.values()))
 
