@@ -392,10 +392,10 @@ def main(argv=None):
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(databases.started(options.database))
         beside = stack.enter_context(services.Services().running())
+        # Extra specs are read on each node.
+        waits = {'api_database': {'mysql_wsrep_sync_wait': 1}}
         host = stack.enter_context(private.Host(server.url, 4, {
-            **beside.nova_options,
-            # Extra specs are read on each node.
-            'api_database': {'mysql_wsrep_sync_wait': 1}}))
+            **beside.nova_options, **(waits if server.cluster else {})}))
         logging.basicConfig(filename=host.path / 'nova-api-0' / 'soak.log')
         compute.configure(host)
         name = databases.with_version(options.database, host.database)
