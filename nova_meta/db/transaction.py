@@ -159,9 +159,9 @@ class _Transaction:
                 self.lost = exc
             return not self.lost or self._ask is not None
         if isinstance(exc, db_exc.DBDuplicateEntry) and not self._duplicate:
-            # A Nova without nova-meta takes no lock, and may have inserted the
-            # row meanwhile. Fresh reads show it, unless the database takes two
-            # keys for one.
+            # Services of an older release take no lock, and may have inserted
+            # the row meanwhile. Fresh reads show it, unless the database takes
+            # two keys for one.
             self._duplicate = True
             return True
         return retry.is_conflict(exc)
