@@ -25,8 +25,7 @@ from nova_meta_lab import host as private
 from nova_meta_lab import servers
 from nova_meta_lab import target as targets
 
-CONTESTANTS = {'stock Nova': private.STOCK,
-               'nova-meta': private.NOVA_META}
+STOCK, OURS, SERIES = 'stock Nova', 'nova-meta', 'series'
 
 DESCRIPTION = """\
 Make a private Nova: databases by Nova's own migrations, an ACTIVE server,
@@ -34,13 +33,16 @@ nova-api over HTTP with several processes. Let many clients update the metadata
 of the server at once, or the extra specs of a flavor, first with stock Nova,
 then with one line of api-paste.ini changed. Hold what the clients were told
 against what is in the database, and clean up.
+
+With --series, a Nova with the series of commits, and without nova-meta, takes
+part too.
 """
 
 OWNERS = {'metadata': 'one server', 'extra-specs': 'one flavor'}
 
 EPILOG = """\
-Exit status: 0 if nova-meta lost nothing, 1 if it did, 2 if the private Nova
-could not be made.
+Exit status: 0 if nova-meta, or the series, lost nothing, 1 if it did, 2 if the
+private Nova could not be made.
 """
 
 
@@ -70,13 +72,34 @@ def parse(argv):
                         help='worker processes of nova-api')
     parser.add_argument('--threads', type=int, default=8,
                         help='threads of each process')
+    parser.add_argument(
+        '--series', metavar='TREE',
+        help='a source tree of Nova with the series, as "python -m '
+             'nova_meta_lab.series apply" makes it')
+    parser.add_argument(
+        '--contestant', action='append', metavar='NAME',
+        choices=(STOCK, OURS, SERIES),
+        help='only this one, may be repeated: %(choices)s')
     parser.add_argument('--json', metavar='FILE',
                         help='write the figures there, - for standard output')
     options = parser.parse_args(argv)
     if min(options.writers, options.rounds, options.processes,
            options.threads) < 1:
         parser.error('numbers must be positive')
+    if SERIES in (options.contestant or ()) and not options.series:
+        parser.error('the series needs --series')
     return options
+
+
+def contestants(options):
+    """Return who takes part: {name: arguments of :meth:`Host.serve`}."""
+    served = {STOCK: {'app_factory': private.STOCK},
+              OURS: {'app_factory': private.NOVA_META}}
+    if options.series:
+        served[SERIES] = {'app_factory': private.STOCK,
+                          'nova': options.series}
+    return {name: arguments for name, arguments in served.items()
+            if name in (options.contestant or served)}
 
 
 def main(argv=None):
@@ -101,11 +124,13 @@ def main(argv=None):
         totals))
     if options.json:
         report.write_json(figures(options, results, totals), options.json)
-    bad = +totals['nova-meta'].faults
-    out.print('nova-meta lost nothing.' if not bad else
-              f'nova-meta failed: {dict(bad)}',
-              style='bold red' if bad else 'bold green')
-    return 1 if bad else 0
+    bad = {name: dict(+total.faults) for name, total in totals.items()
+           if name != STOCK}
+    for name, faults in bad.items():
+        out.print(f'{name} failed: {faults}' if faults else
+                  f'{name} lost nothing.',
+                  style='bold red' if faults else 'bold green')
+    return 1 if any(bad.values()) else 0
 
 
 def database(options):
@@ -127,10 +152,11 @@ def run(options, out):
                                 'a server', total=None)
         with private.Host(options.database) as host:
             shown.update(making, total=1, completed=1)
-            for name, app_factory in CONTESTANTS.items():
+            for name, served in contestants(options).items():
                 task = shown.add_task(f'{name}: starting nova-api',
                                       total=len(workloads) * options.rounds)
-                host.serve(app_factory, options.processes, options.threads)
+                host.serve(processes=options.processes,
+                           threads=options.threads, **served)
                 player = workload.Player(targets.InDatabase(
                     host, host.names(target)[0], target))
                 results[name] = {}

@@ -299,7 +299,8 @@ class Host(servers.Made):
 
     def environment(self, number=0):
         """Return what nova-api, the first or another one, finds there."""
-        return {**_environment(*[self.path / 'tree'] * bool(self._tree)),
+        return {**_environment(*[self.path / 'tree'] * bool(self._tree),
+                               *[self._nova] * bool(self._nova)),
                 'OS_NOVA_CONFIG_DIR': str(self._directory(number)),
                 # The default since Nova 34. Before, eventlet patches what
                 # uWSGI's threads need.
