@@ -21,18 +21,18 @@ WebOb parses the headers. RFC 9110, sections 8.8.3 and 13.
 
 import functools
 import hashlib
-import json
 from typing import Any
 from typing import Callable
 from typing import NamedTuple
 from typing import Optional
 
+from oslo_serialization import jsonutils
 from webob import etag
 
 
 def of_map(pairs):
     """Return the entity tag of a map, without quotes."""
-    return _digest('map', *sorted(map(json.dumps, pairs.items())))
+    return _digest('map', *sorted(map(jsonutils.dumps, pairs.items())))
 
 
 def of_item(key, pairs):
@@ -44,7 +44,7 @@ def of_item(key, pairs):
     """
     if key not in pairs:
         return None
-    return _digest('item', json.dumps([key, pairs[key]]))
+    return _digest('item', jsonutils.dumps([key, pairs[key]]))
 
 
 def of(key=None):
@@ -57,7 +57,7 @@ def of(key=None):
 
 
 def _digest(*parts):
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
+    return hashlib.sha256(jsonutils.dumps(parts).encode()).hexdigest()[:32]
 
 
 class Condition(NamedTuple):
