@@ -14,6 +14,7 @@
 
 import argparse
 import importlib.metadata
+import pathlib
 import sys
 
 from rich import console
@@ -96,8 +97,9 @@ def contestants(options):
     served = {STOCK: {'app_factory': private.STOCK},
               OURS: {'app_factory': private.NOVA_META}}
     if options.series:
+        package = pathlib.Path(options.series, 'nova', 'db', 'maps')
         served[SERIES] = {'app_factory': private.STOCK,
-                          'nova': options.series}
+                          'nova': package.resolve(strict=True).parents[2]}
     return {name: arguments for name, arguments in served.items()
             if name in (options.contestant or served)}
 

@@ -79,11 +79,12 @@ class PatchTestCase(testtools.TestCase):
         self.assertLessEqual(first.count('\n'), 3, f'{path.name}: {hunk}')
 
     def test_patches_apply(self):
-        archives = os.environ.get(ARCHIVES)
-        if not archives:
-            self.skipTest(f'{ARCHIVES} is not set')
         for release, version in RELEASES.items():
-            archive = pathlib.Path(archives, f'nova-{version}.tar.gz')
+            archive = pathlib.Path(os.environ.get(ARCHIVES, os.devnull),
+                                   f'nova-{version}.tar.gz')
+            if not archive.exists():
+                self.skipTest(f'{ARCHIVES} names no directory that has '
+                              f'{archive.name}')
             tree = os.path.join(
                 self.useFixture(fixtures.TempDir()).path, 'nova')
             series.apply(archive, tree, release)
