@@ -25,6 +25,8 @@ import subprocess
 import fixtures
 import testtools
 
+from nova_meta_lab import demo
+from nova_meta_lab import host
 from nova_meta_lab import series
 
 ARCHIVES = 'NOVA_META_TEST_NOVA_WHEELS'
@@ -94,3 +96,28 @@ class PatchTestCase(testtools.TestCase):
                              len(log.stdout.splitlines()))
             self.assertTrue(compileall.compile_dir(
                 os.path.join(tree, 'nova', 'db'), quiet=2))
+
+
+class ContestantsTestCase(testtools.TestCase):
+
+    def contestants(self, *argv):
+        return demo.contestants(demo.parse(argv))
+
+    def test_series_is_left_out(self):
+        self.assertEqual([demo.STOCK, demo.OURS], list(self.contestants()))
+
+    def test_series_is_served_from_its_tree(self):
+        tree = pathlib.Path(self.useFixture(fixtures.TempDir()).path)
+        (tree / 'nova' / 'db' / 'maps').mkdir(parents=True)
+        made = self.contestants('--series', str(tree))
+        self.assertEqual([demo.STOCK, demo.OURS, demo.SERIES], list(made))
+        self.assertEqual({'app_factory': host.STOCK, 'nova': tree.resolve()},
+                         made[demo.SERIES])
+        self.assertEqual([demo.SERIES], list(self.contestants(
+            '--series', str(tree), '--contestant', demo.SERIES)))
+
+    def test_tree_without_the_series(self):
+        # Or the Nova that is installed would be served in its place.
+        tree = self.useFixture(fixtures.TempDir()).path
+        self.assertRaises(FileNotFoundError, self.contestants, '--series',
+                          tree)
