@@ -38,10 +38,12 @@ import sqlalchemy as sa
 
 from nova_meta.race import client
 from nova_meta_lab import host as private
+from nova_meta_lab import series
 from nova_meta_lab import servers
 from nova_meta_lab import target as targets
 
-STOCK, OURS, OTHER, DRIVER = 'stock', 'nova-meta', 'other', 'bare driver'
+STOCK, OURS, OTHER, SERIES, DRIVER = (
+    'stock', 'nova-meta', 'other', 'series', 'bare driver')
 
 # Keys that the map grows to in the contended runs.
 KEYS = 512
@@ -70,10 +72,13 @@ class Bench:
     :param hosts: {contestant: :class:`nova_meta_lab.host.Host`}
     :param key: which of :data:`nova_meta_lab.target.TARGETS` is written
     :param processes: worker processes of each nova-api
+    :param nova: the path of a tree of Nova with the series, if that is one of
+        the contestants
     """
 
-    def __init__(self, hosts, key, processes, out):
+    def __init__(self, hosts, key, processes, out, nova=None):
         self.hosts = hosts
+        self.nova = nova
         self.key = key
         self.target = targets.TARGETS[key]
         self.processes = processes
@@ -92,8 +97,9 @@ class Bench:
                         project_id=client.PROJECT, resource='metadata_items',
                         hard_limit=project))
             host.configure({'quota': {'metadata_items': option}})
-            host.serve(private.STOCK if name == STOCK else private.NOVA_META,
-                       self.processes)
+            host.serve(private.STOCK if name in (STOCK, SERIES)
+                       else private.NOVA_META, self.processes,
+                       nova=self.nova if name == SERIES else None)
 
     def client(self, name, owner=0):
         host = self.hosts[name]
@@ -227,6 +233,9 @@ def parse(argv):
     parser.add_argument('--against', metavar='TREE',
                         help='a source tree with another version of '
                              'nova-meta, to hold against this one')
+    parser.add_argument('--series', metavar='TREE',
+                        help='a source tree of Nova with the series, as for '
+                             'nova-meta-demo')
     parser.add_argument('--only', choices=('single', 'many'),
                         help='measure single requests, or many writers, only')
     parser.add_argument('--turns', type=int, default=4,
@@ -245,6 +254,8 @@ def main(argv=None):
     trees = {STOCK: None, OURS: None}
     if options.against:
         trees[OTHER] = options.against
+    if options.series:
+        trees[SERIES] = None
     figures = {'target': options.target}
     with contextlib.ExitStack() as stack:
         hosts = {name: stack.enter_context(private.Host(
@@ -252,7 +263,8 @@ def main(argv=None):
             for name, tree in trees.items()}
         figures['database'] = hosts[STOCK].database.dialect.name
         bench = Bench(hosts, options.target, options.processes,
-                      console.Console())
+                      console.Console(),
+                      options.series and series.checked(options.series))
         if options.only != 'many':
             measure_single(bench, options, figures)
         if options.only != 'single':

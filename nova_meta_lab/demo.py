@@ -14,7 +14,6 @@
 
 import argparse
 import importlib.metadata
-import pathlib
 import sys
 
 from rich import console
@@ -23,6 +22,7 @@ from nova_meta.race import judge
 from nova_meta.race import report
 from nova_meta.race import workload
 from nova_meta_lab import host as private
+from nova_meta_lab import series
 from nova_meta_lab import servers
 from nova_meta_lab import target as targets
 
@@ -97,9 +97,8 @@ def contestants(options):
     served = {STOCK: {'app_factory': private.STOCK},
               OURS: {'app_factory': private.NOVA_META}}
     if options.series:
-        package = pathlib.Path(options.series, 'nova', 'db', 'maps')
         served[SERIES] = {'app_factory': private.STOCK,
-                          'nova': package.resolve(strict=True).parents[2]}
+                          'nova': series.checked(options.series)}
     return {name: arguments for name, arguments in served.items()
             if name in (options.contestant or served)}
 

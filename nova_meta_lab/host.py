@@ -82,6 +82,7 @@ class Host(servers.Made):
         self._count = servers
         self._options = options or {}
         self._tree = tree
+        self._nova = None
         self._causal = causal
         self._served = contextlib.ExitStack()
         self.servers = []
@@ -227,18 +228,21 @@ class Host(servers.Made):
             f':{self._nodes[0].port}/', ':{port}/')
 
     def serve(self, app_factory, processes=2, threads=8,
-              server=support.THREADS):
+              server=support.THREADS, nova=None):
         """Serve nova-api, in place of what was served before.
 
         :param app_factory: STOCK or NOVA_META, the line of api-paste.ini
         :param threads: of each process; with eventlet uWSGI has one, and
             nova-api as many green ones as there are requests
         :param server: one of :data:`nova_meta.support.SERVERS`
+        :param nova: the path of a source tree of Nova, to serve that in place
+            of the installed one
         :returns: the base URL of the compute API; with several nodes that of
             the first, all are in :attr:`urls`
         """
         self.stop()
         self.write_api_paste(app_factory)
+        self._nova = nova
         started = [
             self._start_nova_api(number, processes)
             if server == support.NOVA_API else

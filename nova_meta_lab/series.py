@@ -90,6 +90,16 @@ def write(tree):
         path.write_text(render(source))
 
 
+def checked(tree):
+    """Return the absolute path of a tree of Nova that has the series.
+
+    :raises: FileNotFoundError if it has not, or the Nova that is installed
+        would take its place
+    """
+    package = pathlib.Path(tree, 'nova', 'db', 'maps')
+    return package.resolve(strict=True).parents[2]
+
+
 def git(tree, *args):
     """Run git in a directory, whoever the user of this machine is."""
     subprocess.run(
