@@ -20,7 +20,7 @@ not, or if that cannot be told, the error is passed on.
 
 If there is no connection to be had for the first try, there is no other one.
 Requests to a cell that is down would fill the threads that those to other
-cells need, and without nova-meta they fail at once, too.
+cells need, and requests that only read fail at once, too.
 """
 
 import functools
