@@ -14,7 +14,7 @@
 
 ``servers`` starts database servers, ``galera`` a cluster, ``host`` makes a
 private Nova in them, with ``seed``, and ``savers`` are services in green
-threads. ``target`` is what clients write there, ``load`` has clients that write
-until they are told to stop. ``demo`` and ``bench`` are programs, ``costs`` a
-part of the latter.
+threads. ``target`` is what clients write there, ``load`` has clients that
+write until they are told to stop. ``demo`` and ``bench`` are programs,
+``costs`` a part of the latter.
 """
