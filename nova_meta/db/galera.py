@@ -118,10 +118,11 @@ def may_lag(connection):
     found = variables(connection)
     if found.get('wsrep_on') == 'ON':
         return not int(found['wsrep_sync_wait']) & 1
-    # MySQL has it since 8.0.14.
+    # Any MySQL server has the latter since 8.0.14.
+    mode = found.get('group_replication_single_primary_mode')
     consistency = found.get('group_replication_consistency')
-    return consistency is not None and consistency not in CONSISTENT[
-        found['group_replication_single_primary_mode']]
+    return (mode is not None and consistency is not None and
+            consistency not in CONSISTENT[mode])
 
 
 def variables(connection):

@@ -55,6 +55,11 @@ class MayLagTestCase(testtools.TestCase):
         for variables in ({}, {'wsrep_on': 'OFF', 'wsrep_sync_wait': '0'}):
             self.assertFalse(galera.may_lag(connection('mysql', **variables)))
 
+    def test_single_server_of_mysql(self):
+        # It has the variable although it has not the plugin.
+        self.assertFalse(galera.may_lag(connection(
+            'mysql', group_replication_consistency='EVENTUAL')))
+
     def test_other_databases_are_not_asked(self):
         for dialect in 'postgresql', 'sqlite':
             asked = connection(dialect)
