@@ -46,9 +46,12 @@ if [ "$wanted" != "$(cat "$venv/made-for" 2>/dev/null || true)" ]; then
         say "$venv cannot be made: set VENV to a directory that can be written."
         exit 1
     fi
-    if ! "$venv/bin/python" -m pip install --quiet \
-        --disable-pip-version-check \
-        -c constraints.txt -r test-requirements.txt -e . >&2; then
+    pip() {
+        "$venv/bin/python" -m pip --quiet --disable-pip-version-check "$@" >&2
+    }
+    # That of Debian 11 is older than editable installs without setup.py.
+    if ! pip install 'pip>=21.3' ||
+        ! pip install -c constraints.txt -r test-requirements.txt -e .; then
         say "pip cannot install what is needed: it wants a package index, and"
         say "to write into this directory ($top). Try again when there is one"
         say "(a proxy in HTTPS_PROXY, a mirror in PIP_INDEX_URL), or copy this"
