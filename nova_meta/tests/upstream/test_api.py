@@ -27,6 +27,13 @@ from nova_meta.tests.upstream import adapter
 load_tests = adapter.load_tests
 
 
+try:
+    NoLegacyPolicyTest = test_policies.ServerMetadataNoLegacyPolicyTest
+except AttributeError:
+    # Nova 33 and older.
+    NoLegacyPolicyTest = test_policies.ServerMetadataNoLegacyNoScopePolicyTest
+
+
 class ControllerTests(adapter.Adapted):
     """The controller, with a server in the database.
 
@@ -95,6 +102,5 @@ class ServerMetadataPolicyTest(PolicyTests,
     pass
 
 
-class ServerMetadataNoLegacyPolicyTest(
-        PolicyTests, test_policies.ServerMetadataNoLegacyPolicyTest):
+class ServerMetadataNoLegacyPolicyTest(PolicyTests, NoLegacyPolicyTest):
     pass
