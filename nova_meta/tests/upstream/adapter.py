@@ -36,6 +36,10 @@ from nova_meta.db import api as db_api
 from nova_meta.db import instance_mapping
 from nova_meta.objects import flavor
 from nova_meta.objects import instance
+from nova_meta import release
+
+# Whose tests they are.
+NEWEST = max(release.SERIES)
 
 LIST = pathlib.Path(__file__).with_name('not_applicable.txt')
 
@@ -87,6 +91,10 @@ class Adapted:
                 bool(re.search(self.ASKED_FOR, inspect.getsource(method))))
 
     def setUp(self):
+        if int(importlib.metadata.version('nova').split('.')[0]) < NEWEST:
+            # They take eventlet for granted, which does not go with ours.
+            self.skipTest(f'Nova is older than {NEWEST}; see tox.ini for '
+                          'upstream-nova31 and others')
         reason = not_applicable().get(upstream_id(self))
         if reason:
             self.skipTest(reason)

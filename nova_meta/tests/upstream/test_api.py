@@ -27,13 +27,6 @@ from nova_meta.tests.upstream import adapter
 load_tests = adapter.load_tests
 
 
-try:
-    NoLegacyPolicyTest = test_policies.ServerMetadataNoLegacyPolicyTest
-except AttributeError:
-    # Nova 33 and older.
-    NoLegacyPolicyTest = test_policies.ServerMetadataNoLegacyNoScopePolicyTest
-
-
 class ControllerTests(adapter.Adapted):
     """The controller, with a server in the database.
 
@@ -102,5 +95,9 @@ class ServerMetadataPolicyTest(PolicyTests,
     pass
 
 
-class ServerMetadataNoLegacyPolicyTest(PolicyTests, NoLegacyPolicyTest):
+class ServerMetadataNoLegacyPolicyTest(
+        PolicyTests,
+        # Older releases of Nova have another name for it.
+        getattr(test_policies, 'ServerMetadataNoLegacyPolicyTest',
+                test_policies.ServerMetadataPolicyTest)):
     pass
