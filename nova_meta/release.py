@@ -32,12 +32,20 @@ def version():
     return importlib.metadata.version('nova-meta')
 
 
+def major(nova):
+    """Return the major version of a version of Nova, as a number.
+
+    :raises: ValueError if it has none
+    """
+    return int(nova.split('.')[0])
+
+
 def check():
     """Refuse a Nova that nova-meta was not tested with.
 
     :raises: UnsupportedNova
     """
     found = nova_version.version_string()
-    if int(found.split('.')[0]) not in SERIES:
+    if major(found) not in SERIES:
         raise exception.UnsupportedNova(
             found=found, oldest=min(SERIES), newest=max(SERIES))

@@ -105,7 +105,7 @@ class Combination(NamedTuple):
     @classmethod
     def here(cls, database, server):
         """Return one with the Nova and the Python of this process."""
-        return cls(series(nova_version.version_string()),
+        return cls(release.major(nova_version.version_string()),
                    minor(platform.python_version()), database, server)
 
     @property
@@ -128,11 +128,6 @@ class Combination(NamedTuple):
         return EXPECTED if supported else NOT_SUPPORTED
 
 
-def series(version):
-    """Return the major version of a version, as a number."""
-    return int(version.split('.')[0])
-
-
 def minor(version):
     """Return the first two numbers of a version, as text."""
     return '.'.join(version.split('.')[:2])
@@ -152,5 +147,5 @@ def results():
 def combination(result):
     """Return the Combination that a result is of."""
     return Combination(
-        series(result['nova']), minor(result['python']),
+        release.major(result['nova']), minor(result['python']),
         Database(result['database'], result['version']), result['server'])

@@ -102,7 +102,7 @@ class Tree:
         self.root = root
         self.version = version
         try:
-            self.series = release.SERIES[int(version.split('.')[0])]
+            self.series = release.SERIES[release.major(version)]
         except (KeyError, ValueError):
             raise PatchError(
                 f'There are patches for Nova {min(release.SERIES)} to '

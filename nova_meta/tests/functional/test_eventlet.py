@@ -26,13 +26,14 @@ import sys
 import sqlalchemy as sa
 
 from nova_meta.race import client
+from nova_meta import release
 from nova_meta import support
 from nova_meta.tests.functional import base
 from nova_meta.tests.functional import test_workloads as workloads
 from nova_meta_lab import host
 from nova_meta_lab import target as targets
 
-NOVA = int(importlib.metadata.version('nova').split('.')[0])
+NOVA = release.major(importlib.metadata.version('nova'))
 # Clients that wait for one lock.
 WAITING = 8
 # Counts them, in the database of the server, or on all of MariaDB.

@@ -91,7 +91,7 @@ class Adapted:
                 bool(re.search(self.ASKED_FOR, inspect.getsource(method))))
 
     def setUp(self):
-        if int(importlib.metadata.version('nova').split('.')[0]) < NEWEST:
+        if release.major(importlib.metadata.version('nova')) < NEWEST:
             # They take eventlet for granted, which does not go with ours.
             self.skipTest(f'Nova is older than {NEWEST}; see tox.ini for '
                           'upstream-nova31 and others')
