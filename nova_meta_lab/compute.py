@@ -35,10 +35,13 @@ import sqlalchemy as sa
 
 from nova_meta import exception
 from nova_meta.race import client
+from nova_meta_lab import series
 from nova_meta_lab import target as targets
 
 # oslo.db does not know all of SQLite's.
 DB_ERRORS = db_exc.DBError, sa.exc.SQLAlchemyError
+CONFLICT = (nova_exception.InstanceMapUpdateConflict if series.is_imported()
+            else exception.MetadataUpdateConflict)
 
 
 def configure(host):
@@ -48,7 +51,8 @@ def configure(host):
     """
     config.parse_args(['nova', '--config-file', str(host.nova_conf())])
     objects.register_all()
-    import nova_meta.objects  # noqa: F401
+    if not series.is_imported():
+        import nova_meta.objects  # noqa: F401
 
 
 def flavor(context):
@@ -180,7 +184,7 @@ class SystemMetadataClient(client.MetadataClient):
             return self._save(method, key, json.loads(body or '{}'))
         except nova_exception.InstanceNotFound:
             return 404, None, {}
-        except exception.MetadataUpdateConflict:
+        except CONFLICT:
             return 409, None, {}
         except DB_ERRORS:
             return 500, None, {}

@@ -20,6 +20,8 @@ import textwrap
 from pbr import packaging
 from rich import table as rich_table
 
+from nova_meta_lab import series
+
 OUTPUTS = '--evidence', '--keep'
 
 
@@ -56,6 +58,8 @@ def page(title, module, argv, minutes, *blocks):
         f'{name} {importlib.metadata.version(name)}'
         for name in ('nova', 'SQLAlchemy'))]
     command = ' '.join(['python -m', module, *_repeated(argv)])
+    if series.is_imported():
+        title, command = f'Series: {title}', f'PYTHONPATH=TREE {command}'
     lines = [
         f'.. Written by {module}.', '', title, '=' * len(title), '',
         f':Versions: {", ".join(versions)}',

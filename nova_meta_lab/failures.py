@@ -243,7 +243,7 @@ class Clients:
     """Clients of nova-api, who say what is to be lost.
 
     :param host: a :class:`nova_meta_lab.host.Host` that serves
-        :data:`nova_meta_lab.losing.NOVA_META`, or something like that
+        :data:`nova_meta_lab.losing.OURS`, or something like that
     :param name: the ID of the server or flavor
     """
 
@@ -429,7 +429,7 @@ def served(name):
         host = stack.enter_context(private.Host(
             url, options=beside.nova_options))
         # Another process goes on if one is killed.
-        host.serve(losing.NOVA_META, 1 + killed.silences)
+        host.serve(losing.OURS, 1 + killed.silences)
         yield host, (Lost(), killed)
 
 

@@ -38,12 +38,16 @@ import sqlalchemy as sa
 from nova_meta.race import client
 from nova_meta import support
 from nova_meta_lab import galera
+from nova_meta_lab import series
 from nova_meta_lab import servers
 from nova_meta_lab import target as targets
 
 SECTION, OPTION = 'app:osapi_compute_app_v21', 'paste.app_factory'
 STOCK = 'nova.api.openstack.compute:APIRouterV21.factory'
 NOVA_META = 'nova_meta.api.app:factory'
+# What is to lose nothing, and its name.
+OURS, NAME = ((STOCK, 'series') if series.is_imported()
+              else (NOVA_META, 'nova-meta'))
 
 PATCHING_DISABLED = 'OS_NOVA_DISABLE_EVENTLET_PATCHING'
 

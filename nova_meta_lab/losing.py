@@ -25,6 +25,7 @@ import contextlib
 import json
 import os
 import pathlib
+import pkgutil
 import random
 import re
 import threading
@@ -32,10 +33,10 @@ import time
 
 import sqlalchemy as sa
 
-from nova_meta.api import app
+from nova_meta_lab import host
 
-# What is named in api-paste.ini: nova-meta, so that it can lose connections.
-NOVA_META = f'{__name__}:factory'
+# What is named in api-paste.ini: ours, so that it can lose connections.
+OURS = f'{__name__}:factory'
 
 HEADER = 'X-Lose'
 # Of the answer: its steps, and whether anything was lost.
@@ -228,7 +229,11 @@ class _Application:
 
 
 def factory(global_config, **local_config):
-    return _Application(app.factory(global_config, **local_config))
+    return _Application(_ours(global_config, **local_config))
+
+
+def _ours(global_config, **local_config):
+    return pkgutil.resolve_name(host.OURS)(global_config, **local_config)
 
 
 class Often:
@@ -250,7 +255,7 @@ class Often:
 
 
 def often_factory(global_config, **local_config):
-    application = app.factory(global_config, **local_config)
+    application = _ours(global_config, **local_config)
 
     def losing_often(environ, start_response):
         with losing(Often()):

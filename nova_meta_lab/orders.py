@@ -54,6 +54,8 @@ from nova_meta_lab import stepper as steppers
 # Seconds that a step may take; the first one starts nova-api.
 PATIENCE = 180
 
+STOCK = 'stock'
+
 VALUE = 'ABC'
 # The updated_at before the requests.
 TOUCHED = datetime.datetime(2020, 1, 1)
@@ -383,18 +385,19 @@ class Found(NamedTuple):
         return sum(self.counts.values(), Count())
 
 
-def play(host, kind, app_factory, number=None, seed=0, told=print):
+def play(host, kind, app_factory, number=None, seed=0, told=print,
+         conditional=True):
     """Play orders of all requests of a kind.
 
     :param kind: a key of :data:`calls.KINDS` or :data:`calls.SAMPLED`
     :param number: how many orders, by chance; None for all
     :param told: called with the names of some requests, and their Count
+    :param conditional: whether what serves it knows conditions
     :returns: {names: Count}
     """
     counts, rng = {}, random.Random(seed)
     played = {**kinds.KINDS, **kinds.SAMPLED}[kind]
-    if app_factory == private.STOCK:
-        # It has no conditions.
+    if not conditional:
         played = ([tuple(call.unconditional() for call in calls)
                    for calls in played] if kind in kinds.SAMPLED else
                   [calls for calls in played
@@ -423,6 +426,9 @@ def parse(argv):
     parser.add_argument('--stock', type=int, default=40, metavar='N',
                         help='play so many orders of each pair, by chance, '
                              'with stock Nova')
+    parser.add_argument('--each', type=int, metavar='N',
+                        help='play so many orders of each pair, by chance; '
+                             'all if not given')
     parser.add_argument('--some', type=int, default=200, metavar='N',
                         help='play so many orders, by chance, of requests '
                              'that have too many')
@@ -472,20 +478,21 @@ def run(host, name, options, out):
     """
     found = {}
     for kind in options.target or [*kinds.KINDS, *kinds.SAMPLED]:
-        number = options.some if kind in kinds.SAMPLED else None
-        for contestant, app_factory, number in (
-                ('nova-meta', private.NOVA_META, number),
-                ('stock', private.STOCK, number or options.stock)):
+        number = options.some if kind in kinds.SAMPLED else options.each
+        contestants = [(private.NAME, private.OURS, number)]
+        if private.OURS != private.STOCK:
+            contestants.append((STOCK, private.STOCK, number or options.stock))
+        for contestant, app_factory, number in contestants:
             begun = time.monotonic()
             with Progress(out, f'{name}, {kind}, {contestant}') as progress:
                 counts = play(host, kind, app_factory, number, options.seed,
-                              progress)
+                              progress, contestant != STOCK)
                 one = found[name, kind, contestant] = Found(
                     counts, (time.monotonic() - begun) / 60)
                 progress.say(f'{in_words(one.total)}, '
                              f'{one.minutes:.1f} minutes')
                 for names, count in counts.items():
-                    if contestant == 'nova-meta' and count.first:
+                    if contestant != STOCK and count.first:
                         progress.say(f'{" and ".join(names)}:\n{count.first}')
     return found
 
@@ -505,9 +512,9 @@ def main(argv=None):
     minutes = (time.monotonic() - begun) / 60
     out.print(f'{minutes:.1f} minutes')
     if options.evidence:
-        options.evidence.write_text(page(found, argv, minutes))
+        options.evidence.write_text(page(found, argv, minutes, options.each))
     return int(any(one.total.first for (_, _, contestant), one in found.items()
-                   if contestant == 'nova-meta'))
+                   if contestant != STOCK))
 
 
 COLUMNS = ('database', 'written', 'kinds', 'orders', 'not explained',
@@ -518,34 +525,38 @@ COLUMNS = ('database', 'written', 'kinds', 'orders', 'not explained',
 def rows(found):
     """Yield the rows of a table with COLUMNS."""
     for name, kind in dict.fromkeys(key[:2] for key in found):
-        ours, stock = (found[name, kind, one] for one in ('nova-meta',
-                                                          'stock'))
+        ours = found[name, kind, private.NAME]
+        stock = found.get((name, kind, STOCK))
         yield (name, kind, len(ours.counts), *ours.total[:-1],
-               f'{ours.minutes:.1f}', len(stock.counts),
-               stock.total.orders, stock.total.wrong)
+               f'{ours.minutes:.1f}', *((
+                   len(stock.counts), stock.total.orders, stock.total.wrong)
+                   if stock else [''] * 3))
 
 
 def details(found):
     """Yield a row for all kinds of requests that were played."""
     for (name, kind, contestant), ours in found.items():
-        if contestant == 'nova-meta':
+        if contestant != STOCK:
+            stock = found.get((name, kind, STOCK))
             for names, count in ours.counts.items():
                 plain = tuple(one.replace(' if', '') for one in names)
-                other = found[name, kind, 'stock'].counts.get(
+                other = stock and stock.counts.get(
                     plain if kind in kinds.SAMPLED else names)
                 yield (name, ' and '.join(names), count.orders, count.wrong,
                        *((other.orders, other.wrong) if other else ('', '')))
 
 
-def page(found, argv, minutes):
+def page(found, argv, minutes, each):
     """Return a page of documentation, with what was found."""
+    which = ('some orders of each pair are played, by chance' if each else
+             'all orders are played, of those that differ only in steps that '
+             'commute one')
     names = ', '.join(dict.fromkeys(key[0] for key in found))
     return evidence.page(
         f'Orders of requests: {names}', 'nova_meta_lab.orders', argv, minutes,
         textwrap.wrap(
-            'Requests go on one step at a time. Of nova-meta all orders are '
-            'played, of those that differ only in steps that commute one; of '
-            'what is written "by chance", and of stock Nova, some. Not '
+            f'Requests go on one step at a time. Of {private.NAME} {which}; '
+            'of what is written "by chance", and of stock Nova, some. Not '
             'explained: no order of the requests as a whole leads to those '
             'answers and those rows.', 79),
         evidence.table(COLUMNS, *rows(found)),

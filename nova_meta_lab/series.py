@@ -16,9 +16,15 @@ The modules of the engine are the plugin's, but for the names that they import.
 ``render`` writes them into a tree of Nova, ``apply`` unpacks a source archive
 of Nova and applies the series to it, ``export`` writes the commits of a tree
 into the series.
+
+If the tree is where Python looks first for Nova, all programs of the lab that
+play something have it in place of nova-meta::
+
+    PYTHONPATH=TREE python -m nova_meta_lab.orders mariadb
 """
 
 import argparse
+import importlib.util
 import pathlib
 import re
 import subprocess
@@ -42,6 +48,9 @@ MODULES = {
     'nova_meta/tests/unit/test_retry.py':
         'nova/tests/unit/db/maps/test_retry.py',
 }
+
+# Of the engine, in Nova.
+PACKAGE = 'db', 'maps'
 
 # What is replaced in them, in this order.
 NAMES = (
@@ -96,8 +105,14 @@ def checked(tree):
     :raises: FileNotFoundError if it has not, or the Nova that is installed
         would take its place
     """
-    package = pathlib.Path(tree, 'nova', 'db', 'maps')
-    return package.resolve(strict=True).parents[2]
+    return pathlib.Path(tree, 'nova', *PACKAGE).resolve(strict=True).parents[2]
+
+
+def is_imported():
+    """Whether the Nova that this process imports has the series."""
+    # Not by an import: some have to come first.
+    return any(pathlib.Path(place, *PACKAGE).is_dir() for place in
+               importlib.util.find_spec('nova').submodule_search_locations)
 
 
 def git(tree, *args):

@@ -138,7 +138,7 @@ class Soak:
         self.happened = collections.Counter()
 
     def _make_maps(self, written, rebuilt, limited, saved):
-        metadata, actions = client.MetadataClient, targets.ActionClient
+        metadata, actions = targets.MetadataClient, targets.ActionClient
         clients_of = functools.partial(load.clients_of, self._host)
         # What a node of a cluster shows may be behind.
         reads = [load.read] * (self._server.cluster is None)
@@ -259,7 +259,7 @@ class Soak:
         """
         server, = self._certainly(compute.build_another)
         with load.Load(load.clients_of(
-                self._host, client.MetadataClient, server, load.write,
+                self._host, targets.MetadataClient, server, load.write,
                 load.write, load.observe)) as clients:
             self.stopped.wait(self._rng.uniform(0, seconds))
             begun = time.monotonic()
@@ -375,7 +375,7 @@ def parse(argv):
     parser.add_argument('--round', type=float, default=60, metavar='SECONDS')
     parser.add_argument('--seed', type=int, default=0,
                         help='of what is chosen by chance')
-    parser.add_argument('--app-factory', default=private.NOVA_META,
+    parser.add_argument('--app-factory', default=private.OURS,
                         help='what serves, as api-paste.ini calls it')
     parser.add_argument('--keep', metavar='DIRECTORY', type=pathlib.Path,
                         help='for what no order explains; by default a new '

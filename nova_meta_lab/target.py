@@ -20,6 +20,10 @@ import sqlalchemy as sa
 from nova_meta.race import client
 from nova_meta.race import history
 from nova_meta.race import workload
+from nova_meta_lab import series
+
+# The series has conditions from this version of the API on, nova-meta always.
+VERSION = '2.105' if series.is_imported() else '2.1'
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -130,6 +134,13 @@ class WithColumn(Target):
         super().prepare(connection, name, pairs.items())
 
 
+class MetadataClient(client.MetadataClient):
+
+    def __init__(self, url, name, headers=None):
+        super().__init__(url, name, {
+            'X-OpenStack-Nova-API-Version': VERSION, **(headers or {})})
+
+
 class ActionClient(client.MetadataClient):
     """Asks for actions, some of which change what a server has."""
 
@@ -168,7 +179,7 @@ class ActionClient(client.MetadataClient):
 
 
 METADATA = Target(
-    client.MetadataClient, workload.WORKLOADS, 'cell1',
+    MetadataClient, workload.WORKLOADS, 'cell1',
     sa.table('instance_metadata', *map(sa.column, (
         'id', 'key', 'value', 'instance_uuid', 'deleted'))),
     'instance_uuid', {'deleted': 0},

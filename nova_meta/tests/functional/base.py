@@ -227,7 +227,7 @@ class DatabaseTestCase(testtools.TestCase):
     def serve(self, app_factory):
         """Serve nova-api; the one of the test before, if it is the same.
 
-        :param app_factory: host.STOCK, host.NOVA_META, or that of a mutant
+        :param app_factory: host.STOCK, host.OURS, or that of a mutant
         """
         if getattr(self.host, 'serves', None) != (app_factory, self.processes):
             self.host.serve(app_factory, self.processes,

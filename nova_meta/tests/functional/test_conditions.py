@@ -52,7 +52,7 @@ CALLS = {
 class ConditionTests:
 
     def client(self, **headers):
-        return client.MetadataClient(self.url, self.server, {
+        return target.MetadataClient(self.url, self.server, {
             name.replace('_', '-'): value for name, value in headers.items()})
 
     def together(self, count, function):
@@ -88,13 +88,13 @@ class ConditionTests:
         return winners
 
     def test_one_winner(self):
-        self.serve(host.NOVA_META)
+        self.serve(host.OURS)
         for call in CALLS:
             for _ in range(ROUNDS):
                 self.assertEqual(1, len(self.race(call)), call)
 
     def test_one_creates(self):
-        self.serve(host.NOVA_META)
+        self.serve(host.OURS)
         for _ in range(ROUNDS):
             self.client().replace({})
 
@@ -116,7 +116,7 @@ class ConditionTests:
 
     @base.periodic(base.MARIADB)
     def test_counter(self):
-        self.serve(host.NOVA_META)
+        self.serve(host.OURS)
         self.client().replace({'counter': '0'})
 
         def count(me, barrier):
@@ -142,7 +142,7 @@ class ConditionTests:
     def test_user_guide(self):
         # Its function, that is: replace, with a condition, until it is true.
         change_metadata = runpy.run_path(str(GUIDE))['change_metadata']
-        self.serve(host.NOVA_META)
+        self.serve(host.OURS)
 
         def add(me, barrier):
             cloud = connection.Connection(
@@ -162,7 +162,7 @@ class ConditionTests:
     def test_answer_of_commit_lost(self):
         # Made again, it would find its own change and say 412.
         self.add_rows(('key', 'old'))
-        self.serve(losing.NOVA_META)
+        self.serve(losing.OURS)
         seen = self.client().show('key')
         answer = self.client(if_match=seen.etag, x_lose=json.dumps({
             'when': 'after', 'step': losing.COMMIT,

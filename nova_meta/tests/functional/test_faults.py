@@ -19,7 +19,6 @@ import os
 
 from testtools import content
 
-from nova_meta.race import client
 from nova_meta.tests.functional import base
 from nova_meta.tests.functional import mutants
 from nova_meta_lab import faults
@@ -27,6 +26,7 @@ from nova_meta_lab import host
 from nova_meta_lab import load
 from nova_meta_lab import losing
 from nova_meta_lab import servers
+from nova_meta_lab import target
 
 ROUNDS = int(os.environ.get('NOVA_META_TEST_ROUNDS', 1))
 
@@ -36,7 +36,7 @@ class Faults:
 
     servers_made = 4
     nova_options = {'quota': {'metadata_items': -1}}
-    app_factory = host.NOVA_META
+    app_factory = host.OURS
     # What each client does, and how much they do in each round and afterwards.
     actors = [load.write] * 12 + [load.observe] * 4
     acknowledged = 50
@@ -48,7 +48,7 @@ class Faults:
         """
         self.serve(self.app_factory)
         with load.Load(load.clients_of(
-                self.host, client.MetadataClient, self.server,
+                self.host, target.MetadataClient, self.server,
                 *self.actors)) as clients:
             for n in range(ROUNDS):
                 clients.go_on(self.acknowledged)
@@ -93,7 +93,7 @@ class KilledSQLiteTestCase(Faults, base.DatabaseTestCase):
 
     def test_killed(self):
         # Who has the file open is killed: nova-api.
-        self.during_load(lambda n: self.host.serve(host.NOVA_META))
+        self.during_load(lambda n: self.host.serve(host.OURS))
 
 
 class LostAnswersTests(Faults):

@@ -332,7 +332,7 @@ class WorkloadTests(Clients, test_workloads.WorkloadTests):
         return self.flavor_id
 
     def test_one_of_many_with_one_tag(self):
-        self.serve(host.NOVA_META)
+        self.serve(host.OURS)
         seen = self.create({'a': '1'})[1]['ETag']
         statuses = [status for status, *_ in self.at_once(
             lambda me: self.create({'a': f'of {me}'},
@@ -343,7 +343,7 @@ class WorkloadTests(Clients, test_workloads.WorkloadTests):
 class HTTPTests(Clients):
 
     def test_answers(self):
-        self.serve(host.NOVA_META)
+        self.serve(host.OURS)
         self.assertEqual((200, {'extra_specs': {'a': '1'}}),
                          self.create({'a': '1'})[::2])
         self.assertEqual((200, {'b': 2}), self.update('b', 2)[::2])
@@ -358,7 +358,7 @@ class HTTPTests(Clients):
             answer['itemNotFound']['message'])
 
     def test_numbers(self):
-        self.serve(host.NOVA_META)
+        self.serve(host.OURS)
         self.create({'a': '1', 'b': '1', 'c': '1'})
         body = {'a': 4, 'b': 2.5, 'c': 'x', 'd': 7}
         status, headers, answer = self.create(body)
@@ -372,7 +372,7 @@ class HTTPTests(Clients):
         self.assertEqual(flavor.updated_at, self.load().updated_at)
 
     def test_conditions(self):
-        self.serve(host.NOVA_META)
+        self.serve(host.OURS)
         seen = self.create({'a': '1'})[1]['ETag']
         self.assertEqual(f'"{etag.of_map({"a": "1"})}"', seen)
         # The answer has the new spec only, the tag is that of all of them.
@@ -398,7 +398,7 @@ class HTTPTests(Clients):
         self.assertEqual({'a': '2', 'b': '1', 'c': '3'}, self.specs())
 
     def test_condition_of_a_request_that_sets_nothing(self):
-        self.serve(host.NOVA_META)
+        self.serve(host.OURS)
         for headers in {'If-Match': '"other"'}, {'If-None-Match': '*'}:
             self.assertEqual(412, self.create({}, **headers)[0], headers)
         seen = self.request('GET')[1]['ETag']

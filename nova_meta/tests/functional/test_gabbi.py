@@ -27,6 +27,7 @@ from gabbi import fixture
 from nova_meta.race import client
 from nova_meta.tests.functional import base
 from nova_meta_lab import host
+from nova_meta_lab import target
 
 # As the installation guide has it.
 CORS = {'cors': {
@@ -49,7 +50,7 @@ def served(database):
     """
     nova = host.Host(database.url(), len(list(GABBITS.iterdir())), CORS)
     nova.__enter__()
-    return nova.serve(host.NOVA_META, processes=1), iter(nova.servers)
+    return nova.serve(host.OURS, processes=1), iter(nova.servers)
 
 
 class NovaFixture(fixture.GabbiFixture):
@@ -59,6 +60,7 @@ class NovaFixture(fixture.GabbiFixture):
 
     def start_fixture(self):
         url, servers = served(self.database)
+        os.environ['MICROVERSION'] = target.VERSION
         os.environ['SERVER'] = f'{url}/servers/{next(servers)}'
         os.environ['METADATA'] = os.environ['SERVER'] + '/metadata'
         os.environ['NO_SERVER'] = f'{url}/servers/{client.PROJECT}/metadata'

@@ -239,7 +239,7 @@ class LaggingNodeTestCase(LaggingNodeTests, test_workloads.Play,
         self.assertIn('cell1): Galera, and reads wait', found['Galera'][1])
 
     def test_reads_that_wait_are_linearizable(self):
-        self.serve(host.NOVA_META)
+        self.serve(host.OURS)
         one = workload.named('mixed')
         result = self.play(one, 8, 20 * test_faults.ROUNDS)
         self.assertNothingWrong(result, one.name)

@@ -41,7 +41,7 @@ class LostTests:
 
     def setUp(self):
         super().setUp()
-        self.serve(losing.NOVA_META)
+        self.serve(losing.OURS)
 
     def name(self, call):
         return self.server if call.target is calls.METADATA else client.FLAVOR

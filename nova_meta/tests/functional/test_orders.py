@@ -33,7 +33,7 @@ PAIRS = calls.pairs(
 
 class Playing:
 
-    def playing(self, app_factory=host.NOVA_META, **kwargs):
+    def playing(self, app_factory=host.OURS, **kwargs):
         return contextlib.closing(orders.Orders(
             self.host, calls.METADATA, self.server, app_factory, **kwargs))
 

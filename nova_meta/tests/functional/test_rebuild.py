@@ -96,7 +96,7 @@ class RebuildTests(base.WithServices):
 
     def test_rebuild(self):
         for other in OTHERS:
-            result = self.play(host.NOVA_META, other, 10 * ROUNDS)
+            result = self.play(host.OURS, other, 10 * ROUNDS)
             self.assertEqual({}, dict(+result.faults), other)
             self.assertLessEqual(set(result.statuses), {200, 202, 204, 404,
                                                         409}, other)

@@ -65,7 +65,7 @@ class WorkloadTests(Play):
                     ('delete same key', 'double deletes')]
 
     def test_workloads(self):
-        self.serve(host.NOVA_META)
+        self.serve(host.OURS)
         for one in self.workloads:
             result = self.play(one, self.writers, ROUNDS)
             self.assertNothingWrong(result, one.name)
@@ -73,7 +73,7 @@ class WorkloadTests(Play):
 
     @base.periodic()
     def test_many_writers(self):
-        self.serve(host.NOVA_META)
+        self.serve(host.OURS)
         for one in self.workloads:
             self.assertNothingWrong(self.play(one, self.many_writers, 1),
                                     one.name)
