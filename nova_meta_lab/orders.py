@@ -546,7 +546,7 @@ def details(found):
                        *((other.orders, other.wrong) if other else ('', '')))
 
 
-def page(found, argv, minutes, each):
+def page(found, argv, minutes, each=None):
     """Return a page of documentation, with what was found."""
     which = ('some orders of each pair are played, by chance' if each else
              'all orders are played, of those that differ only in steps that '

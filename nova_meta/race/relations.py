@@ -31,7 +31,9 @@ def known(initial, operations):
     expected = set(map(_expected, operations))
     maps = [initial, *(
         op.answer for op in operations
-        if op.etag and op.etag.strip('"') in expected and op.key is None)]
+        # An answer of 304 or 412 tells the tag alone.
+        if op.etag and op.etag.strip('"') in expected and op.key is None and
+        op.answer is not None)]
     items = {pair for op in operations if op.key is None and op.answer
              for pair in op.answer.items()
              } if any(op.key for op in operations if op.condition) else {}

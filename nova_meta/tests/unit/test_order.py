@@ -242,7 +242,10 @@ def asked(draw, state, states, quota):
     if one.call in history.WRITES and draw(st.integers(0, 5)) == 0:
         return draw(st.sampled_from([state, after])), one._replace(status=500)
     if one.condition and not one.condition.holds(one.condition.tag(state)):
-        return state, one._replace(status=412)
+        tag = one.condition.tag(state)
+        return state, one._replace(
+            status=304 if call in READS and one.condition.if_none_match
+            else 412, etag=tag and f'"{tag}"')
     if key and key not in state and call in (history.SHOW, history.DELETE):
         return state, one._replace(status=404)
     if len(after) > quota and pairs is not None:
