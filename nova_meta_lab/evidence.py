@@ -59,7 +59,7 @@ def page(title, module, argv, minutes, *blocks):
         for name in ('nova', 'SQLAlchemy'))]
     command = ' '.join(['python -m', module, *_repeated(argv)])
     if series.is_imported():
-        title, command = f'Series: {title}', f'PYTHONPATH=TREE {command}'
+        title, command = f'{title} (series)', f'PYTHONPATH=TREE {command}'
     lines = [
         f'.. Written by {module}.', '', title, '=' * len(title), '',
         f':Versions: {", ".join(versions)}',

@@ -257,22 +257,26 @@ class Orders:
         deadline = time.monotonic() + PATIENCE
         while True:
             looks = [stepper.look() for stepper in self._steppers]
-            waiting = [number for number, here in enumerate(looks) if not here]
+            held = [one for one in self._steppers if one.is_held]
+            waiting = [number for number, here in enumerate(looks)
+                       if not here and self._steppers[number] not in held]
             ready = [number for number, stepper in enumerate(self._steppers)
                      if stepper.step is not None]
-            if not waiting or ready and all(
+            if not waiting or (ready or held) and all(
                     self._waits(number) for number in waiting):
-                return ready
+                if not held:
+                    return ready
+                held[0].release()
             if time.monotonic() > deadline:
                 raise private.HostError('it hangs')
 
     def _waits(self, number):
         stepper = self._steppers[number]
         others = [one for one in self._steppers if one is not stepper]
-        if self._host.database.dialect.name == 'sqlite' and (
-                stepper.is_reading or stepper.taken != 'COMMIT' and
-                not any(one.is_changing for one in others)):
-            # Only one can write.
+        if self._host.database.dialect.name == 'sqlite' and not (
+                stepper.is_committing or
+                # Only one can.
+                stepper.is_writing and any(one.is_changing for one in others)):
             return False
         # The first step is come to without leave.
         return stepper.taken is not None and self._locks[number].waits(

@@ -75,7 +75,7 @@ class Locks:
                    for one in status.split('---TRANSACTION'))
 
     def sqlite(self, asking, stepper):
-        long = LONG_COMMIT if stepper.taken == 'COMMIT' else LONG
+        long = LONG_COMMIT if stepper.is_committing else LONG
         if time.monotonic() - stepper.since < long:
             return False
         # Not back into the pool: whoever gets it would not wait for a lock.
@@ -95,6 +95,13 @@ class Stepper:
 
     :param host: a :class:`nova_meta_lab.host.Host` that has served
     :param number: of the node that it writes to
+    :ivar step: that it has come to
+    :ivar taken: the last one that it has taken
+    :ivar is_changing: whether it has a transaction that has changed something
+    :ivar is_committing: whether it is in a COMMIT
+    :ivar is_writing: whether it is in a statement that takes the lock of
+        SQLite
+    :ivar is_held: whether it has committed, and waits to be released
     """
 
     def __init__(self, host, number):
@@ -107,7 +114,8 @@ class Stepper:
             cwd=host.path, text=True)
         # Nothing is asked of it yet.
         self.step = self.taken = self._request = None
-        self.is_changing = False
+        self.is_changing = self.is_committing = False
+        self.is_writing = self.is_held = False
         self._said = queue.SimpleQueue()
         threading.Thread(target=self._listen, daemon=True).start()
 
@@ -128,7 +136,6 @@ class Stepper:
 
     def _next(self):
         self.step = self.taken = self.connection = None
-        # Whether it has a transaction that has changed something.
         self.is_changing = False
         self._request = next(self._requests, None)
         if self._request:
@@ -141,13 +148,15 @@ class Stepper:
     def go_on(self):
         """Take the step that it has come to."""
         self.taken, self.step = self.step, None
-        self.is_changing = self.taken != 'COMMIT' and (
-            self.is_changing or not self.is_reading)
+        self.is_committing = self.taken == 'COMMIT'
+        self.is_changing = not self.is_committing and (
+            self.is_changing or not self.taken.startswith('SELECT'))
         self._send('')
 
-    @property
-    def is_reading(self):
-        return self.taken is None or self.taken.startswith('SELECT')
+    def release(self):
+        """Let it go on after a COMMIT."""
+        self.is_held = False
+        self._send('')
 
     def _send(self, line):
         self.since = time.monotonic()
@@ -156,19 +165,26 @@ class Stepper:
 
     def look(self):
         """Whether it has come to the next step, or to the end."""
-        if self.step is None and not self.is_done:
+        if self.step is None and not self.is_done and not self.is_held:
             with contextlib.suppress(queue.Empty):
                 said = self._said.get(timeout=GLANCE)
                 if said is None:
                     # oslo.log has an excepthook.
                     raise private.HostError(self._log.read_text() +
                                             self._host.log())
-                if 'done' in said:
-                    self._end(history.Operation(**said['done']))
-                else:
-                    self.step, self.connection = (said['step'],
-                                                  said['connection'])
+                self._hear(said)
         return self.step is not None or self.is_done
+
+    def _hear(self, said):
+        self.since = time.monotonic()
+        self.is_writing = said.get('writing', False)
+        self.is_committing = False
+        if 'done' in said:
+            self._end(history.Operation(**said['done']))
+        elif 'step' in said:
+            self.step, self.connection = said['step'], said['connection']
+        else:
+            self.is_held = 'committed' in said
 
     def _end(self, done):
         headers = self._request['headers']

@@ -22,11 +22,17 @@ COMMIT of what has written some. Before each of them a line is printed,
 {"step": what it is, "connection": by which the database server knows the
 connection}, and a line of input is awaited. When the request has been answered
 its Operation is printed, as {"done": {...}}.
+
+Of SQLite it is told, too, when what may wait for the lock of the file begins
+and ends, {"writing": whether it does}, and a line of input is awaited before
+the first statement after a COMMIT, {"committed": true}: the lock is free then,
+and whoever waits for it has it before this process can want it again.
 """
 
 import functools
 import json
 import re
+import sqlite3
 import sys
 
 # First: Nova's threading backend wants to be chosen before anything else of it
@@ -74,16 +80,31 @@ CLIENTS = {'service': compute.saved_client, **{
 FIRST = {'rebuild': 'metadata'}
 
 
+# Milliseconds that SQLite waits for a lock: longer than another one is held.
+PATIENCE = 180000
+
+
+@event.listens_for(sa.engine.Engine, 'connect')
+def connect(connection, record):
+    if isinstance(connection, sqlite3.Connection):
+        connection.execute(f'PRAGMA busy_timeout = {PATIENCE}')
+
+
 class Steps:
     """Waits before each step of what this process does."""
 
     def __init__(self):
         self._changing = set()
+        self._committed = False
         event.listen(sa.engine.Engine, 'before_cursor_execute', self._execute)
+        event.listen(sa.engine.Engine, 'after_cursor_execute', self._executed)
         event.listen(sa.engine.Engine, 'commit', self._commit)
         event.listen(sa.engine.Engine, 'rollback', self._roll_back)
 
     def _execute(self, connection, cursor, statement, *args):
+        if self._committed:
+            self._committed = False
+            self._hold({'committed': True})
         table = TABLES.search(statement)
         if table:
             step = f'{statement.split()[0].upper()} {table.group()}'
@@ -93,26 +114,43 @@ class Steps:
             if lock or not step.startswith('SELECT'):
                 self._changing.add(id(connection))
             self._wait(step, connection)
+        if self._may_wait(connection, statement):
+            say({'writing': True})
+
+    def _executed(self, connection, cursor, statement, *args):
+        if self._may_wait(connection, statement):
+            say({'writing': False})
+
+    @staticmethod
+    def _may_wait(connection, statement):
+        return (connection.dialect.name == 'sqlite' and
+                not statement.startswith('SELECT'))
 
     def _commit(self, connection):
         if id(connection) in self._changing:
             self._changing.remove(id(connection))
             self._wait('COMMIT', connection)
+            self._committed = connection.dialect.name == 'sqlite'
 
     def _roll_back(self, connection):
         self._changing.discard(id(connection))
 
-    @staticmethod
-    def _wait(step, connection):
+    def _wait(self, step, connection):
         driver = connection.connection.dbapi_connection
         number = next((getattr(driver, name)() for name in (
             'thread_id', 'get_backend_pid') if hasattr(driver, name)), None)
-        say({'step': step, 'connection': number})
+        self._hold({'step': step, 'connection': number})
+
+    @staticmethod
+    def _hold(what):
+        say(what)
         sys.stdin.readline()
 
 
 def say(what):
-    print(json.dumps(what), flush=True)
+    # Nova has threads, and print() writes the end of a line apart.
+    sys.stdout.write(json.dumps(what) + '\n')
+    sys.stdout.flush()
 
 
 def main():

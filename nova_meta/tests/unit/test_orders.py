@@ -52,7 +52,7 @@ class LocksTestCase(testtools.TestCase):
         engine = sa.create_engine('sqlite://')
         since = time.monotonic() - 2 * stepper.LONG_COMMIT
         self.assertFalse(stepper.Locks(engine).waits(
-            mock.Mock(taken='COMMIT', since=since)))
+            mock.Mock(is_committing=True, since=since)))
         with engine.connect() as connection:
             self.assertEqual(5000, connection.exec_driver_sql(
                 'PRAGMA busy_timeout').scalar_one())
