@@ -14,6 +14,7 @@
 
 import contextlib
 import signal
+import select
 import socket
 import threading
 import time
@@ -234,17 +235,24 @@ class VirtualAddress(contextlib.ExitStack):
                 with contextlib.suppress(ConnectionError):
                     server = socket.create_connection(
                         ('127.0.0.1', self.leads_to))
-                    for ends in (client, server), (server, client):
-                        threading.Thread(target=self._pump, args=ends,
-                                         daemon=True).start()
+                    threading.Thread(target=self._pump, args=[client, server],
+                                     daemon=True).start()
                     continue
                 client.close()
 
     @staticmethod
-    def _pump(source, target):
-        with contextlib.suppress(OSError), source, target:
-            while data := source.recv(65536):
-                target.sendall(data)
+    def _pump(client, server):
+        # By one thread: if another one closed a socket on which this one is
+        # about to wait, it could wait on a new one with the same number, and
+        # take what is not its own.
+        others = {client: server, server: client}
+        with contextlib.suppress(OSError), client, server:
+            while True:
+                for source in select.select([*others], [], [])[0]:
+                    data = source.recv(65536)
+                    if not data:
+                        return
+                    others[source].sendall(data)
 
 
 def wait_for(condition, message):
