@@ -46,12 +46,17 @@ SECTION, OPTION = 'app:osapi_compute_app_v21', 'paste.app_factory'
 STOCK = 'nova.api.openstack.compute:APIRouterV21.factory'
 NOVA_META = 'nova_meta.api.app:factory'
 # What is to lose nothing, and its name.
-OURS, NAME = ((STOCK, 'series') if series.is_imported()
+OURS, NAME = ((STOCK, 'the series') if series.is_imported()
               else (NOVA_META, 'nova-meta'))
 
 PATCHING_DISABLED = 'OS_NOVA_DISABLE_EVENTLET_PATCHING'
 
 START_TIMEOUT = 120
+
+# It is faster to load nova-api once. But eventlet is not to be forked, nor is
+# Python 3.13 by uWSGI: the process crashes where a lock is let go of
+# (_PyParkingLot_Unpark).
+CAN_FORK = sys.version_info < (3, 13)
 
 
 class HostError(Exception):
@@ -273,8 +278,7 @@ class Host(servers.Made):
              '--module', 'nova_meta_lab.wsgi:application',
              '--master', '--processes', str(processes),
              '--threads', str(1 if eventlet else threads), '--need-app',
-             # It is faster to load it once, but eventlet is not to be forked.
-             *['--lazy-apps'] * eventlet,
+             *['--lazy-apps'] * (eventlet or not CAN_FORK),
              '--die-on-term', '--no-orphans', '--buffer-size', '65535',
              '--listen', '100', '--disable-logging',
              # uWSGI closes the connection anyway; this tells the client.
