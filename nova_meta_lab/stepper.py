@@ -32,7 +32,7 @@ GLANCE = 0.002
 LONG = 0.03
 # A COMMIT of SQLite that takes longer waits for one who has not yet fetched
 # all that he reads.
-LONG_COMMIT = 5
+LONG_COMMIT = 2
 
 
 class Locks:
@@ -178,7 +178,7 @@ class Stepper:
     def _hear(self, said):
         self.since = time.monotonic()
         self.is_writing = said.get('writing', False)
-        self.is_committing = False
+        self.is_committing = said.get('committing', False)
         if 'done' in said:
             self._end(history.Operation(**said['done']))
         elif 'step' in said:

@@ -24,9 +24,10 @@ connection}, and a line of input is awaited. When the request has been answered
 its Operation is printed, as {"done": {...}}.
 
 Of SQLite it is told, too, when what may wait for the lock of the file begins
-and ends, {"writing": whether it does}, and a line of input is awaited before
-the first statement after a COMMIT, {"committed": true}: the lock is free then,
-and whoever waits for it has it before this process can want it again.
+and ends, {"writing": whether it does}, and {"committing": true} for what is no
+step. And a line of input is awaited before the first statement after a COMMIT,
+{"committed": true}: the lock is free then, and whoever waits for it has it
+before this process can want it again.
 """
 
 import functools
@@ -114,15 +115,15 @@ class Steps:
             if lock or not step.startswith('SELECT'):
                 self._changing.add(id(connection))
             self._wait(step, connection)
-        if self._may_wait(connection, statement):
+        if self._is_told(connection, statement):
             say({'writing': True})
 
     def _executed(self, connection, cursor, statement, *args):
-        if self._may_wait(connection, statement):
+        if self._is_told(connection, statement):
             say({'writing': False})
 
     @staticmethod
-    def _may_wait(connection, statement):
+    def _is_told(connection, statement='COMMIT'):
         return (connection.dialect.name == 'sqlite' and
                 not statement.startswith('SELECT'))
 
@@ -130,7 +131,9 @@ class Steps:
         if id(connection) in self._changing:
             self._changing.remove(id(connection))
             self._wait('COMMIT', connection)
-            self._committed = connection.dialect.name == 'sqlite'
+        elif self._is_told(connection):
+            say({'committing': True})
+        self._committed = self._is_told(connection)
 
     def _roll_back(self, connection):
         self._changing.discard(id(connection))
