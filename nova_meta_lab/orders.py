@@ -171,6 +171,8 @@ class Orders:
         :param calls: a :class:`nova_meta_lab.calls.Call` for each
         :returns: an iterator of :class:`Played`
         """
+        # A first rebuild saves more, of the image, than those that follow.
+        self.play(calls, [])
         choices = []
         while choices is not None:
             played = self.play(calls, choices)
