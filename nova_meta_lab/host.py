@@ -53,11 +53,6 @@ PATCHING_DISABLED = 'OS_NOVA_DISABLE_EVENTLET_PATCHING'
 
 START_TIMEOUT = 120
 
-# It is faster to load nova-api once. But eventlet is not to be forked, nor is
-# Python 3.13 by uWSGI: the process crashes where a lock is let go of
-# (_PyParkingLot_Unpark).
-CAN_FORK = sys.version_info < (3, 13)
-
 
 class HostError(Exception):
     """The private Nova cannot be made; the message says why."""
@@ -278,7 +273,9 @@ class Host(servers.Made):
              '--module', 'nova_meta_lab.wsgi:application',
              '--master', '--processes', str(processes),
              '--threads', str(1 if eventlet else threads), '--need-app',
-             *['--lazy-apps'] * (eventlet or not CAN_FORK),
+             # It is faster to load it once, but eventlet is not to be forked.
+             # Python is, if it is told: locks of other threads stayed locked.
+             '--lazy-apps' if eventlet else '--py-call-uwsgi-fork-hooks',
              '--die-on-term', '--no-orphans', '--buffer-size', '65535',
              '--listen', '100', '--disable-logging',
              # uWSGI closes the connection anyway; this tells the client.
