@@ -356,6 +356,7 @@ class ParallelPasswordTests(Losses):
                          self.post_both())
 
     def test_stock_makes_double_rows(self):
+        self.need_old_reads()
         self.register(upstream.Instance)
         twice = [f'password_{number}' for number in range(4)
                  for _ in range(2)]

@@ -112,6 +112,7 @@ class SwapAloneTests(Playing):
         # although the rows were read before another one has committed.
         # PostgreSQL keeps microseconds, and shows it only if the clock goes
         # back. SQLite takes no write that follows an older read.
+        self.need_old_reads()
         with self.playing(mutants.path_of(mutants.swap_alone)) as played:
             wrong = [str(one) for one in played.all_of(MERGES)
                      if not one.is_explained]
