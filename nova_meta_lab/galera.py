@@ -13,8 +13,8 @@
 """A private Galera cluster, and what can happen to its nodes."""
 
 import contextlib
-import signal
 import select
+import signal
 import socket
 import threading
 import time
