@@ -128,7 +128,9 @@ class Played(NamedTuple):
     @property
     def outcome(self):
         """What there is to see of it from outside."""
-        return repr(([(op.status, op.answer) for op in self.operations],
+        # PostgreSQL reads rows in any order.
+        return repr(([(op.status, op.answer and sorted(op.answer.items()))
+                      for op in self.operations],
                      [sorted(one.rows) for one in self.maps]))
 
     def __str__(self):
