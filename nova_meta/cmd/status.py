@@ -168,7 +168,7 @@ def _isolation(connection):
     kind = 'MariaDB' if getattr(dialect, 'is_mariadb', False) else dialect.name
     version = '.'.join(map(str, dialect.server_version_info))
     found = f'{kind} {version}, {level}'
-    if _variables(connection, 'innodb_snapshot_isolation').get(
+    if variables(connection, 'innodb_snapshot_isolation').get(
             'innodb_snapshot_isolation') == 'ON':
         found += ' with innodb_snapshot_isolation'
     if dialect.name not in ISOLATION:
@@ -188,7 +188,7 @@ def _galera(connection):
     option = 'group_replication_consistency'
     if kind != galera.GROUP_REPLICATION:
         option = '[database]/mysql_wsrep_sync_wait'
-        found = _variables(connection, *REQUIRED)
+        found = variables(connection, *REQUIRED)
         wrong = [f'{name} is {found[name]}'
                  for name, value in REQUIRED.items() if found[name] != value]
         if wrong:
@@ -226,7 +226,12 @@ def _told(combination):
             f'{result["acknowledged"]} acknowledged writes')
 
 
-def _variables(connection, *names):
+def variables(connection, *names):
+    """Return variables of a MariaDB or MySQL server, as {name: text}.
+
+    :param connection: a SQLAlchemy Connection, to any database
+    :param names: those that it has not are left out
+    """
     if connection.dialect.name not in ('mysql', 'mariadb'):
         return {}
     return dict(map(tuple, connection.execute(

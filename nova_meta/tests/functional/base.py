@@ -35,6 +35,7 @@ from oslo_utils import uuidutils
 import sqlalchemy as sa
 import testtools
 
+from nova_meta.cmd import status
 from nova_meta.db import api as db_api
 from nova_meta.db import swap
 from nova_meta.db import transaction
@@ -240,12 +241,10 @@ class DatabaseTestCase(testtools.TestCase):
 
         The default of MariaDB since 11.6.2.
         """
-        if self.host.database.dialect.name in ('mysql', 'mariadb'):
-            with self.host.database.connect() as connection:
-                found = connection.execute(sa.text(
-                    "SHOW VARIABLES LIKE 'innodb_snapshot_isolation'")).first()
-            if found and found[1] == 'ON':
-                self.skipTest('with snapshot isolation the server refuses it')
+        with self.host.database.connect() as connection:
+            found = status.variables(connection, 'innodb_snapshot_isolation')
+        if 'ON' in found.values():
+            self.skipTest('with snapshot isolation the server refuses it')
 
     def flags(self, **kwargs):
         for option, value in kwargs.items():
