@@ -24,6 +24,7 @@ play something have it in place of nova-meta::
 """
 
 import argparse
+import importlib
 import importlib.util
 import pathlib
 import re
@@ -113,6 +114,17 @@ def is_imported():
     # Not by an import: some have to come first.
     return any(pathlib.Path(place, *PACKAGE).is_dir() for place in
                importlib.util.find_spec('nova').submodule_search_locations)
+
+
+def module(name):
+    """Import a module of the engine, from where it is served: Nova, or ours.
+
+    :param name: that of the plugin's, such as nova_meta.db.swap
+    """
+    path = name.replace('.', '/') + '.py'
+    if is_imported():
+        path = MODULES[path]
+    return importlib.import_module(path[:-len('.py')].replace('/', '.'))
 
 
 def git(tree, *args):

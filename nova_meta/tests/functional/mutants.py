@@ -12,8 +12,11 @@
 
 """nova-meta with faults, for tests that have to see them.
 
-A factory is named in api-paste.ini as nova-meta's own is.
+A factory is named in api-paste.ini as nova-meta's own is. Those of the engine
+are for a Nova with the series, too.
 """
+
+import pkgutil
 
 from oslo_utils import timeutils
 import sqlalchemy as sa
@@ -22,14 +25,19 @@ from nova_meta.api import app
 from nova_meta.api import server_metadata
 from nova_meta.compute import api
 from nova_meta.db import api as db_api
-from nova_meta.db import retry
-from nova_meta.db import swap
-from nova_meta.db import transaction
 from nova_meta import delta
 from nova_meta import etag
 from nova_meta import exception
+from nova_meta_lab import host
 from nova_meta_lab import losing
 from nova_meta_lab import orders
+from nova_meta_lab import series
+
+retry = series.module('nova_meta.db.retry')
+swap = series.module('nova_meta.db.swap')
+transaction = series.module('nova_meta.db.transaction')
+
+serve = pkgutil.resolve_name(host.OURS)
 
 
 def path_of(factory):
@@ -104,7 +112,7 @@ def lock_alone(global_config, **local_config):
     """Lock the row of the server, and leave its version alone."""
     swap._compare_and_swap = (
         lambda connection, binding, identity, seen: timeutils.utcnow())
-    return app.factory(global_config, **local_config)
+    return serve(global_config, **local_config)
 
 
 def swap_alone(global_config, **local_config):
@@ -120,4 +128,4 @@ def swap_alone(global_config, **local_config):
 
     swap._lock = read
     timeutils.set_time_override(orders.TOUCHED)
-    return app.factory(global_config, **local_config)
+    return serve(global_config, **local_config)
