@@ -41,10 +41,12 @@ TESTED, FAILED, EXPECTED, NOT_SUPPORTED = (
 
 RESULTS = pathlib.Path(__file__).with_name('tested')
 
-# The Pythons that each Nova names, of those that nova-meta runs on.
+# The Pythons that each Nova names, or has a tox environment for, of those that
+# nova-meta runs on.
 PYTHONS = {29: ('3.9', '3.10', '3.11'), 30: ('3.9', '3.10', '3.11'),
            31: ('3.9', '3.10', '3.11', '3.12'), 32: ('3.10', '3.11', '3.12'),
-           33: ('3.10', '3.11', '3.12'), 34: ('3.11', '3.12', '3.13')}
+           33: ('3.10', '3.11', '3.12', '3.13'),
+           34: ('3.11', '3.12', '3.13', '3.14')}
 
 # What serves nova-api, and which Novas it is there for.
 THREADS, EVENTLET, NOVA_API = 'threads', 'eventlet', 'nova-api'

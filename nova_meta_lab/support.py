@@ -83,8 +83,8 @@ expected
   versions of a database server than those that are named are expected, too.
 
 All else is not supported: a Python that is in no table of your Nova is none
-that this Nova names. Percona XtraDB Cluster was never played, see
-:doc:`/admin/galera`.
+that this Nova names, or has tests with. Percona XtraDB Cluster was never
+played, see :doc:`/admin/galera`.
 
 ``nova-meta-status upgrade check`` says where the host that it runs on is. How
 it is played: :doc:`/contributor/testing`. What is written down of each
