@@ -156,7 +156,7 @@ class Soak:
                     load.write, load.overwrite, load.overwrite)
             ] + clients_of(actions, saved, lock)),
             'extra specs': Map(targets.EXTRA_SPECS, client.FLAVOR, clients_of(
-                client.ExtraSpecsClient, client.FLAVOR, *[load.write] * 2,
+                targets.ExtraSpecsClient, client.FLAVOR, *[load.write] * 2,
                 *[load.overwrite] * 2, load.read)),
         }
 

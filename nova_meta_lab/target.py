@@ -24,6 +24,7 @@ from nova_meta_lab import series
 
 # The series has conditions from this version of the API on, nova-meta always.
 VERSION = '2.105' if series.is_imported() else '2.1'
+HEADERS = {'X-OpenStack-Nova-API-Version': VERSION}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -134,11 +135,20 @@ class WithColumn(Target):
         super().prepare(connection, name, pairs.items())
 
 
-class MetadataClient(client.MetadataClient):
+class Versioned:
+    """A client who asks for the version that the series adds, if it is there.
+    """
 
     def __init__(self, url, name, headers=None):
-        super().__init__(url, name, {
-            'X-OpenStack-Nova-API-Version': VERSION, **(headers or {})})
+        super().__init__(url, name, {**HEADERS, **(headers or {})})
+
+
+class MetadataClient(Versioned, client.MetadataClient):
+    pass
+
+
+class ExtraSpecsClient(Versioned, client.ExtraSpecsClient):
+    pass
 
 
 class ActionClient(client.MetadataClient):
@@ -198,7 +208,7 @@ SAVED = WithColumn(
     METADATA.owners, 'uuid', 'uuid', METADATA.idle)
 
 EXTRA_SPECS = Target(
-    client.ExtraSpecsClient, workload.EXTRA_SPECS, 'api',
+    ExtraSpecsClient, workload.EXTRA_SPECS, 'api',
     sa.table('flavor_extra_specs', *map(sa.column, (
         'id', 'key', 'value', 'flavor_id'))),
     'flavor_id', {},

@@ -296,7 +296,8 @@ class Clients:
         request = urllib.request.Request(
             f'{next(self.urls)}/flavors/{self.flavor_id}/os-extra_specs{path}',
             data=json.dumps(body).encode() if body else None, method=method,
-            headers={**client.HEADERS, 'X-Roles': 'admin', **headers})
+            headers={**client.HEADERS, **target.HEADERS, 'X-Roles': 'admin',
+                     **headers})
         try:
             with urllib.request.urlopen(request) as answer:
                 text = answer.read()
