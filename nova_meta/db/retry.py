@@ -13,8 +13,8 @@
 """Start over after a database conflict.
 
 oslo.db does the waiting. Its default pauses grow from one second to ten. Here
-conflicts are over sooner, so the pauses begin shorter, and are random up to
-the longest. If many writers collide, longer pauses help more than more tries.
+conflicts are over sooner, so the pauses begin shorter, and are random while
+they grow. If many writers collide, longer pauses help more than more tries.
 """
 
 import itertools
@@ -123,10 +123,16 @@ def run(function, max_retries, timeout, retry_on=is_conflict, what='changes'):
         conflict, too; any other error as it is
     """
     begun = time.monotonic()
-    tries = 0
+    tries, failed = 0, None
+
+    def is_late():
+        return time.monotonic() >= begun + timeout
 
     def attempt():
         nonlocal tries
+        # The pause may have been too long.
+        if failed and is_late():
+            raise failed
         tries += 1
         return function()
 
@@ -135,9 +141,10 @@ def run(function, max_retries, timeout, retry_on=is_conflict, what='changes'):
                 'spent': time.monotonic() - begun}
 
     def may_retry(exc):
-        if (not retry_on(exc) or tries > max_retries or
-                time.monotonic() >= begun + timeout):
+        nonlocal failed
+        if not retry_on(exc) or tries > max_retries or is_late():
             return False
+        failed = exc
         LOG.debug('Try %(tries)d to change %(what)s has failed after '
                   '%(spent).2f s: %(error)s. This process has tried again '
                   '%(total)d times.',

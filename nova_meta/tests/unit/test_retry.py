@@ -136,6 +136,17 @@ class RunTestCase(testtools.TestCase):
         self.assertRaises(retry.RetriesExhausted, retry.run, function, 99, 0)
         self.assertEqual(1, function.call_count)
 
+    def test_no_try_follows_a_pause_that_ends_late(self):
+        clock = self.useFixture(
+            fixtures.MockPatchObject(retry, 'time')).mock.monotonic
+        clock.return_value = 0
+        self.sleep.side_effect = (
+            lambda seconds: setattr(clock, 'return_value', 60))
+        function = mock.Mock(side_effect=db_exc.DBDeadlock)
+        self.assertRaises(retry.RetriesExhausted, retry.run, function, 99, 59)
+        self.assertEqual(1, function.call_count)
+        self.assertIn('1 tries in 60.00 s', self.log.output)
+
     def test_pauses_are_short_random_and_bounded(self):
         function = mock.Mock(side_effect=swap.VersionMismatch)
         self.assertRaises(retry.RetriesExhausted, retry.run, function, 30, 60)
