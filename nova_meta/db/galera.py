@@ -132,12 +132,15 @@ def variables(connection):
     """
     if connection.dialect.name not in ('mysql', 'mariadb'):
         return {}
-    # They do not change while a connection lives.
-    if 'nova_meta' not in connection.info:
-        connection.info['nova_meta'] = dict(map(tuple, connection.execute(
-            sa.text('SHOW VARIABLES WHERE Variable_name IN :names').bindparams(
-                sa.bindparam('names', VARIABLES, expanding=True))).all()))
-    return connection.info['nova_meta']
+    found = connection.info.get('nova_meta')
+    # They do not change while a connection lives, but a MySQL group can be
+    # given several primary servers at any time.
+    if found is None or 'group_replication_single_primary_mode' in found:
+        found = connection.info['nova_meta'] = dict(map(
+            tuple, connection.execute(sa.text(
+                'SHOW VARIABLES WHERE Variable_name IN :names').bindparams(
+                    sa.bindparam('names', VARIABLES, expanding=True))).all()))
+    return found
 
 
 def catch_up(connection):
