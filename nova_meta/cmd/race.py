@@ -294,8 +294,8 @@ def play(metadata, workloads, options, found, progress):
             results[one.name] = results.get(
                 one.name, judge.Result()) + result
             if one.name not in worst or (
-                    result.faults.total() >
-                    worst[one.name].verdict.faults.total()):
+                    sum(result.faults.values()) >
+                    sum(worst[one.name].verdict.faults.values())):
                 worst[one.name] = plot.Panel(
                     f'{one.name}, round {number} of {options.rounds}',
                     player.played, player.verdict)

@@ -12,6 +12,7 @@
 
 """What the command line of nova-meta-race means."""
 
+import argparse
 import collections
 import contextlib
 import io
@@ -77,6 +78,27 @@ class RaceTestCase(testtools.TestCase):
         # Nothing but errors proves nothing.
         for result in ({'acknowledged': 0}, {'undecided_rounds': 1}):
             self.assertRaises(cloud.CloudError, self.verdict, **result)
+
+    def test_worst_round_is_kept(self):
+        class Player:
+            played = None
+
+            def __init__(self, metadata):
+                self._lost = iter((1, 3, 2))
+
+            def play(self, one, writers):
+                self.verdict = judge.Result(faults=collections.Counter(
+                    {'lost updates': next(self._lost)}))
+                return self.verdict
+
+        self.patch(race.workload, 'Player', Player)
+        found = race.Found({}, {}, cloud.Others([], []))
+        race.play(None, race.WORKLOADS[:1],
+                  argparse.Namespace(rounds=3, writers=2), found,
+                  lambda *args: None)
+        kept, = found.rounds.values()
+        self.assertIn('round 2 of 3', kept.title)
+        self.assertEqual({'lost updates': 3}, kept.verdict.faults)
 
     def test_bug(self):
         # Not the exit status that says that something was lost.
