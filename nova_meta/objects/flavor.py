@@ -114,12 +114,12 @@ class Flavor(flavor.Flavor):
                 f'extra specs of flavor {self.id}', EXTRA_SPECS, change, check,
                 condition)
         except swap.ParentNotFound:
-            raise nova_exception.FlavorNotFound(flavor_id=self.id)
+            raise nova_exception.FlavorNotFound(flavor_id=self.flavorid)
         except retry.RetriesExhausted as exc:
             raise nova_exception.FlavorExtraSpecUpdateCreateFailed(
-                id=self.id, retries=CONF.nova_meta.max_retries) from exc
+                id=self.flavorid, retries=CONF.nova_meta.max_retries) from exc
         except db_exc.DBDuplicateEntry as exc:
-            raise exception.ExtraSpecKeysCollide(id=self.id) from exc
+            raise exception.ExtraSpecKeysCollide(id=self.flavorid) from exc
         self.extra_specs = done.after
         self.obj_reset_changes(['extra_specs'])
         return done
