@@ -15,6 +15,7 @@
 Each is over when the function returns.
 """
 
+import random
 import time
 
 # Seconds in which a node is silent: the others give it up.
@@ -55,13 +56,10 @@ def cut_off(node):
     node.heal()
 
 
-def pause(node, rng):
-    """Let a node do nothing for a moment, several times.
-
-    :param rng: a random.Random
-    """
+def pause(node):
+    """Let a node do nothing for a moment, several times."""
     for _ in range(5):
         node.freeze()
-        time.sleep(rng.uniform(*PAUSES))
+        time.sleep(random.uniform(*PAUSES))
         node.thaw()
         time.sleep(1)

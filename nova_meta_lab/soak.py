@@ -72,6 +72,15 @@ ADMIN = {'X-Roles': 'admin,member,reader', 'X-Project-Id': 'c' * 32}
 # The map of a server that is deleted, another one in each round.
 DELETED = 'deleted'
 
+# What happens in a round: to nobody, to nova-api, to a database server, or to
+# a node of a cluster.
+NOTHING, NOVA_API_KILLED = 'nothing', 'nova-api killed'
+TO_SERVER = {'database server killed': faults.kill,
+             'database server restarted': faults.restart}
+TO_NODES = {'node killed': faults.kill, 'frozen': faults.freeze,
+            'cut off': faults.cut_off, 'paused': faults.pause}
+HAPPENS = NOTHING, NOVA_API_KILLED, *TO_SERVER, *TO_NODES
+
 
 class Judged(NamedTuple):
     """What came of a map in a round, or in several.
@@ -118,9 +127,10 @@ class Soak:
     :param rng: a random.Random
     :param keep: the path of a directory, for what no order explains
     :param tell: called with text
+    :param meanwhile: what happens in the rounds, of HAPPENS; all if empty
     """
 
-    def __init__(self, host, server, serve, rng, keep, tell):
+    def __init__(self, host, server, serve, rng, keep, tell, meanwhile=()):
         self._host, self._server, self._serve = host, server, serve
         self._rng, self._keep, self._tell = rng, keep, tell
         self._services = [
@@ -132,7 +142,7 @@ class Soak:
         # Whoever is not judged.
         self._beside = [self._sync_power, self._lock_for_a_moment,
                         self._change_limit]
-        self._faults = self._make_faults()
+        self._faults = self._make_faults(meanwhile)
         self.stopped = threading.Event()
         self.judged = dict.fromkeys((*self._maps, DELETED), Judged())
         self.happened = collections.Counter()
@@ -200,21 +210,18 @@ class Soak:
     def _change_limit(self):
         self._certainly(compute.limit_metadata, self._rng.choice(LIMITS))
 
-    def _make_faults(self):
+    def _make_faults(self, meanwhile):
         """Return an iterator of (what it is called, what it does)."""
-        happens = [('nothing', lambda: None),
-                   ('nova-api killed', self._serve)]
+        happens = {NOTHING: lambda: None, NOVA_API_KILLED: self._serve}
         nodes = itertools.cycle(self._server.nodes)
-        harm = [('database server killed', faults.kill),
-                ('database server restarted', faults.restart)]
-        if self._server.cluster:
-            harm = [('node killed', faults.kill), ('frozen', faults.freeze),
-                    ('cut off', faults.cut_off),
-                    ('paused', functools.partial(faults.pause, rng=self._rng))]
         if self._server.nodes:
-            happens += [(name, lambda function=function: function(next(nodes)))
-                        for name, function in harm]
-        return itertools.cycle(happens)
+            happens.update(
+                (name, lambda function=function: function(next(nodes)))
+                for name, function in (TO_NODES if self._server.cluster
+                                       else TO_SERVER).items())
+        # What does not happen to this kind of server is an error.
+        return itertools.cycle([(name, happens[name])
+                                for name in meanwhile or happens])
 
     def play(self, seconds):
         """Play a round.
@@ -377,6 +384,9 @@ def parse(argv):
                         help='of what is chosen by chance')
     parser.add_argument('--app-factory', default=private.OURS,
                         help='what serves, as api-paste.ini calls it')
+    parser.add_argument('--meanwhile', action='append', metavar='WHAT',
+                        choices=HAPPENS, default=[],
+                        help='only this happens, may be repeated: %(choices)s')
     parser.add_argument('--keep', metavar='DIRECTORY', type=pathlib.Path,
                         help='for what no order explains; by default a new '
                              'one')
@@ -404,7 +414,8 @@ def main(argv=None):
         serve()
         soak = Soak(host, server, serve, random.Random(options.seed),
                     options.keep or pathlib.Path(tempfile.mkdtemp()),
-                    functools.partial(out.print, markup=False))
+                    functools.partial(out.print, markup=False),
+                    options.meanwhile)
         for number in signal.SIGINT, signal.SIGTERM:
             signal.signal(number, lambda *args: soak.stopped.set())
         minutes = 0
