@@ -15,6 +15,7 @@
 import datetime
 import importlib.metadata
 import pathlib
+import shlex
 import textwrap
 
 from pbr import packaging
@@ -57,7 +58,7 @@ def page(title, module, argv, minutes, *blocks):
     versions = [f'nova-meta {packaging.get_version("nova-meta")}', *(
         f'{name} {importlib.metadata.version(name)}'
         for name in ('nova', 'SQLAlchemy'))]
-    command = ' '.join(['python -m', module, *_repeated(argv)])
+    command = shlex.join(['python', '-m', module, *_repeated(argv)])
     if series.is_imported():
         title, command = f'{title} (series)', f'PYTHONPATH=TREE {command}'
     lines = [
