@@ -94,7 +94,7 @@ class Adapted:
         if release.major(importlib.metadata.version('nova')) < NEWEST:
             # They take eventlet for granted, which does not go with ours.
             self.skipTest(f'Nova is older than {NEWEST}; see tox.ini for '
-                          'upstream-nova31 and others')
+                          'upstream-nova30 and others')
         reason = not_applicable().get(upstream_id(self))
         if reason:
             self.skipTest(reason)
