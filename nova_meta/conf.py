@@ -51,7 +51,8 @@ The time, in seconds, after which a metadata change is not retried any more.
 
 No new try begins after this time, whatever ``max_retries`` says. A try that
 has begun may still wait for a lock as long as the database allows. So a
-request can take at most this time plus the lock wait timeout of the database:
+request can take at most this time plus the lock wait timeout of the database,
+and twice that timeout on a node of a cluster that lags behind:
 
 * MariaDB and MySQL: ``innodb_lock_wait_timeout``, 50 seconds by default. With
   both defaults a request can take 80 seconds.

@@ -43,7 +43,7 @@ MODULES = {
     'nova_meta/db/swap.py': 'nova/db/maps/swap.py',
     'nova_meta/db/transaction.py': 'nova/db/maps/transaction.py',
     'nova_meta/db/duplicates.py': 'nova/db/maps/duplicates.py',
-    'nova_meta/etag.py': 'nova/api/etag.py',
+    'nova_meta/etag.py': 'nova/etag.py',
     'nova_meta/tests/unit/test_galera.py':
         'nova/tests/unit/db/maps/test_galera.py',
     'nova_meta/tests/unit/test_retry.py':
@@ -60,7 +60,7 @@ NAMES = (
     (r'\bCONF\.nova_meta\.', 'CONF.map_update.'),
     (r'from nova_meta import (delta)\b', r'from nova.db.maps import \1'),
     (r'from nova_meta import exception\b', 'from nova import exception'),
-    (r'\bnova_meta\.etag\b', 'nova.api.etag'),
+    (r'\bnova_meta\.etag\b', 'nova.etag'),
     (r'\bnova_meta\.(db|delta)\b',
      lambda found: 'nova.db.maps' + '.delta' * (found[1] == 'delta')),
     (r'\n*import testtools\n\n(?=from nova)', '\n\nfrom nova import test\n'),
