@@ -415,7 +415,9 @@ def main(argv=None):
             **beside.nova_options, **(waits if server.cluster else {})}))
         logging.basicConfig(filename=host.path / 'nova-api-0' / 'soak.log')
         compute.configure(host)
-        name = databases.with_version(options.database, host.database)
+        name = ', '.join([
+            databases.with_version(options.database, host.database),
+            *options.meanwhile])
         serve = functools.partial(host.serve, options.app_factory,
                                   processes=1)
         serve()
