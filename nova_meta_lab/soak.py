@@ -221,7 +221,7 @@ class Soak:
                 (name, lambda function=function: function(next(nodes)))
                 for name, function in (TO_NODES if self._server.cluster
                                        else TO_SERVER).items())
-        # What does not happen to this kind of server is an error.
+        # A KeyError: it does not happen to this kind of server.
         return itertools.cycle([(name, happens[name])
                                 for name in meanwhile or happens])
 
