@@ -277,14 +277,17 @@ class Orders:
     def _waits(self, number):
         stepper = self._steppers[number]
         others = [one for one in self._steppers if one is not stepper]
-        if self._host.database.dialect.name == 'sqlite' and not (
+        if self._host.database.dialect.name == 'sqlite':
+            # Only one can write. And a COMMIT waits for those who read, and
+            # lets nobody begin to.
+            may_wait = (
                 stepper.is_committing or
-                # Only one can.
-                stepper.is_writing and any(one.is_changing for one in others)):
-            return False
-        # The first step is come to without leave.
-        return stepper.taken is not None and self._locks[number].waits(
-            stepper)
+                any(one.is_committing for one in others) or
+                stepper.is_writing and any(one.is_changing for one in others))
+        else:
+            # The first step is come to without leave.
+            may_wait = stepper.taken is not None
+        return may_wait and self._locks[number].waits(stepper)
 
     def _settle(self):
         """Wait until each node of a cluster has what was committed."""

@@ -31,7 +31,7 @@ GLANCE = 0.002
 # the lock, waits for it.
 LONG = 0.03
 # A COMMIT of SQLite that takes longer waits for one who has not yet fetched
-# all that he reads.
+# all that he reads; and a read that does, for such a COMMIT.
 LONG_COMMIT = 2
 
 
@@ -75,7 +75,7 @@ class Locks:
                    for one in status.split('---TRANSACTION'))
 
     def sqlite(self, asking, stepper):
-        long = LONG_COMMIT if stepper.is_committing else LONG
+        long = LONG if stepper.is_writing else LONG_COMMIT
         if time.monotonic() - stepper.since < long:
             return False
         # Not back into the pool: whoever gets it would not wait for a lock.

@@ -123,6 +123,19 @@ class SwapAloneTests(Playing):
 class OrdersSQLiteTestCase(OrdersTests, base.DatabaseTestCase):
     database = base.SQLITE
 
+    def test_commit_waits_for_reader(self):
+        # And another one who writes, for that COMMIT. A service reads a server
+        # in several statements, and holds what they share until the last.
+        some = *MERGES, calls.SAVE
+        with self.playing(count=3, is_whole=True) as played:
+            alone = [step for _, step in played.play(some[:1], []).steps]
+            to_lock = alone.index('UPDATE instances') + 1
+            order = played.play(some, [2] + [0] * to_lock + [1] * to_lock)
+        self.assertExplained([order], some)
+        commit = order.steps.index((0, 'COMMIT'))
+        self.assertIn((1, 'UPDATE instances'), order.steps[:commit])
+        self.assertIn((2, 'UPDATE instances'), order.steps[commit:])
+
 
 class OrdersMariaDBTestCase(OrdersTests, WrongTests, SwapAloneTests,
                             base.DatabaseTestCase):
