@@ -24,6 +24,12 @@ class ExtraSpecKeysCollide(exception.FlavorExtraSpecUpdateCreateFailed):
                 "delete the existing one first.")
 
 
+class ExtraSpecUpdateConflict(exception.FlavorExtraSpecUpdateCreateFailed):
+    # Upstream's tells a number of retries, and the time may have ended them.
+    msg_fmt = _("Too many other requests are changing the extra specs of "
+                "flavor %(id)s. They were not changed. Try again.")
+
+
 class MetadataItemNotFound(exception.NotFound):
     msg_fmt = _("Metadata item was not found")
 

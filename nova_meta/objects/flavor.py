@@ -22,14 +22,11 @@ from nova.objects import fields
 from nova.objects import flavor
 from oslo_db import exception as db_exc
 
-from nova_meta import conf
 from nova_meta.db import retry
 from nova_meta.db import swap
 from nova_meta.db import transaction
 from nova_meta import delta
 from nova_meta import exception
-
-CONF = conf.CONF
 
 _FLAVORS = api_models.Flavors.__table__.c
 
@@ -88,8 +85,9 @@ class Flavor(flavor.Flavor):
         :param change: a :class:`nova_meta.delta.Delta`
         :param condition: a :class:`nova_meta.etag.Condition`
         :raises: FlavorExtraSpecsNotFound if a key to remove is not there
-        :raises: FlavorExtraSpecUpdateCreateFailed if the retry budget is spent
-        :raises: ExtraSpecKeysCollide, one of these, if the database takes two
+        :raises: ExtraSpecUpdateConflict, a FlavorExtraSpecUpdateCreateFailed,
+            if the retry budget is spent
+        :raises: ExtraSpecKeysCollide, another one, if the database takes two
             keys for one
         :raises: FlavorNotFound, PreconditionFailed, DBConnectionError as
             :func:`nova_meta.db.transaction.change_map`
@@ -116,8 +114,8 @@ class Flavor(flavor.Flavor):
         except swap.ParentNotFound:
             raise nova_exception.FlavorNotFound(flavor_id=self.flavorid)
         except retry.RetriesExhausted as exc:
-            raise nova_exception.FlavorExtraSpecUpdateCreateFailed(
-                id=self.flavorid, retries=CONF.nova_meta.max_retries) from exc
+            raise exception.ExtraSpecUpdateConflict(
+                id=self.flavorid) from exc
         except db_exc.DBDuplicateEntry as exc:
             raise exception.ExtraSpecKeysCollide(id=self.flavorid) from exc
         self.extra_specs = done.after

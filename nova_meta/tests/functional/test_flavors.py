@@ -254,8 +254,7 @@ class SaveTests:
             swap, 'swap', side_effect=db_exc.DBDeadlock()))
         changed = self.load()
         changed.extra_specs['a'] = '1'
-        self.assertRaises(nova_exception.FlavorExtraSpecUpdateCreateFailed,
-                          changed.save)
+        self.assertRaises(exception.ExtraSpecUpdateConflict, changed.save)
 
     def test_what_a_request_sets_is_written(self):
         # Though it seemed to be there already.
