@@ -20,6 +20,7 @@ MariaDB is tested on MySQL, too, if there is one.
 import contextlib
 import functools
 import os
+import subprocess
 import sys
 import threading
 from unittest import mock
@@ -287,6 +288,17 @@ class DatabaseTestCase(testtools.TestCase):
         with self.host.database.begin() as connection:
             target.METADATA.insert(connection, server or self.server, pairs)
 
+    def duplicates(self, *options):
+        """Run nova-meta-manage metadata duplicates.
+
+        :returns: a tuple of its exit status and its output
+        """
+        done = subprocess.run(
+            [sys.executable, '-m', 'nova_meta.cmd.manage', '--config-file',
+             self.host.nova_conf(), 'metadata', 'duplicates', *options],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        return done.returncode, done.stdout
+
     def update(self, metadata, delete=False, context=None):
         """Set metadata of the server, as a request of its own."""
         return db_api.instance_metadata_update(
@@ -347,6 +359,15 @@ class DatabaseTestCase(testtools.TestCase):
         running = Running(function, args, kwargs)
         self.addCleanup(running.thread.join, PATIENCE)
         return running
+
+
+class WithKilledServer:
+    """Mixed into a test case whose database server can be killed."""
+
+    @classmethod
+    def database_url(cls):
+        cls.killed = cls.start(servers.SERVERS[cls.database.server])
+        return cls.killed.url
 
 
 class WithServices:

@@ -19,8 +19,6 @@ down, and has to be there all the same.
 import contextlib
 import dataclasses
 import socket
-import subprocess
-import sys
 import threading
 
 from nova_meta.race import client
@@ -208,13 +206,6 @@ class CellTests:
         for call, count in connections.items():
             self.assertLessEqual(count, allowed[call], call)
         self.assertEqual([('a', '1')], self.rows_in(DOWN, server))
-
-    def duplicates(self, *options):
-        done = subprocess.run(
-            [sys.executable, '-m', 'nova_meta.cmd.manage', '--config-file',
-             self.host.nova_conf(), 'metadata', 'duplicates', *options],
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        return done.returncode, done.stdout
 
     def test_duplicates(self):
         servers = self.one_of_each()

@@ -25,7 +25,6 @@ from nova_meta_lab import faults
 from nova_meta_lab import host
 from nova_meta_lab import load
 from nova_meta_lab import losing
-from nova_meta_lab import servers
 from nova_meta_lab import target
 
 ROUNDS = int(os.environ.get('NOVA_META_TEST_ROUNDS', 1))
@@ -69,12 +68,7 @@ class Faults:
                              {200, 204, 404, 409, 412, 500, None}, answers)
 
 
-class KilledTests(Faults):
-
-    @classmethod
-    def database_url(cls):
-        cls.killed = cls.start(servers.SERVERS[cls.database.server])
-        return cls.killed.url
+class KilledTests(base.WithKilledServer, Faults):
 
     def test_killed(self):
         self.during_load(lambda n: faults.kill(self.killed))

@@ -25,7 +25,6 @@ from nova_meta.tests.functional import mutants
 from nova_meta_lab import calls
 from nova_meta_lab import failures
 from nova_meta_lab import losing
-from nova_meta_lab import servers
 
 ALONE = {'alone': None}
 OBSERVERS = {
@@ -141,16 +140,12 @@ class ReplayTestCase(ReplayTests, base.DatabaseTestCase):
 
 
 @base.periodic_class
-class KilledMariaDBTestCase(LostTests, base.DatabaseTestCase):
+class KilledMariaDBTestCase(base.WithKilledServer, LostTests,
+                            base.DatabaseTestCase):
     """The database server is killed at each step."""
 
     database = base.MARIADB
     servers_made = 1
-
-    @classmethod
-    def database_url(cls):
-        cls.killed = cls.start(servers.SERVERS[cls.database.server])
-        return cls.killed.url
 
     def test_killed(self):
         found = list(self.points(calls.MERGE).all_of(

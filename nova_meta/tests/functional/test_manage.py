@@ -12,8 +12,6 @@
 
 """nova-meta-manage: duplicate rows, as stock Nova leaves them under load."""
 
-import subprocess
-import sys
 
 from nova.db.main import api as main_db_api
 import sqlalchemy as sa
@@ -35,20 +33,8 @@ class DuplicatesTests:
     # The clients of a load add keys all the time.
     nova_options = {'quota': {'metadata_items': -1}}
 
-    def run_command(self, *options):
-        """Run nova-meta-manage metadata duplicates.
-
-        :returns: a tuple of its exit status and its output
-        """
-        done = subprocess.run(
-            [sys.executable, '-m', 'nova_meta.cmd.manage', '--config-file',
-             self.host.nova_conf(),
-             'metadata', 'duplicates', *options],
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        return done.returncode, done.stdout
-
     def assertClean(self):
-        status, output = self.run_command('--fix')
+        status, output = self.duplicates('--fix')
         self.assertEqual(0, status, output)
         self.assertIn(': metadata: 0 duplicate rows of 0 servers\n', output)
         self.assertIn(': system_metadata: 0 duplicate rows of 0 servers\n',
@@ -75,7 +61,7 @@ class DuplicatesTests:
         self.add_system_metadata(('k', '1'), ('k', '2'), ('l', '1'))
         before = self.rows(), self.system_metadata()
 
-        status, output = self.run_command()
+        status, output = self.duplicates()
         self.assertEqual(1, status, output)
         self.assertIn(f'metadata: server {self.server}: 2 found', output)
         self.assertIn(f'system_metadata: server {self.server}: 1 found',
@@ -83,7 +69,7 @@ class DuplicatesTests:
         self.assertEqual(before, (self.rows(), self.system_metadata()))
 
         version = self.version()
-        status, output = self.run_command('--fix')
+        status, output = self.duplicates('--fix')
         self.assertEqual(0, status, output)
         self.assertEqual([('b', '1'), ('a', '3'), ('B', '1')], self.rows())
         self.assertEqual([('k', '2'), ('l', '1')], self.system_metadata())
@@ -95,16 +81,16 @@ class DuplicatesTests:
         servers = [next(self.unused) for _ in range(3)]
         for server in servers:
             self.add_rows(('a', '1'), ('a', '2'), server=server)
-        status, output = self.run_command('--fix', '--max-count', '2')
+        status, output = self.duplicates('--fix', '--max-count', '2')
         self.assertEqual(1, status, output)
         self.assertEqual(2, sum(
             self.rows(server) == [('a', '2')] for server in servers))
-        self.assertEqual(0, self.run_command('--fix')[0])
+        self.assertEqual(0, self.duplicates('--fix')[0])
         self.assertClean()
-        self.assertEqual(127, self.run_command('--max-count', '0')[0])
+        self.assertEqual(127, self.duplicates('--max-count', '0')[0])
 
     def test_steps_of_any_size(self):
-        self.addCleanup(self.run_command, '--fix')
+        self.addCleanup(self.duplicates, '--fix')
         servers = sorted(next(self.unused) for _ in range(3))
         for server, surplus in zip(servers, (2, 0, 1)):
             self.add_rows(('a', '1'), *[('b', '1')] * (1 + surplus),
@@ -152,7 +138,7 @@ class LoadTests:
                 self.host, client.MetadataClient, servers[0],
                 *[load.write] * 8, *[load.observe] * 4)) as clients:
             clients.go_on()
-            status, output = self.run_command('--fix')
+            status, output = self.duplicates('--fix')
             clients.go_on()
         self.assertEqual(0, status, output)
         # The load itself has removed those of the first server.
