@@ -17,6 +17,7 @@ import functools
 from nova.compute import api as compute_api
 from nova.compute import vm_states
 from nova import context as nova_context
+from nova.db.main import api as main_db_api
 from nova import exception as nova_exception
 from nova.notifications import base as notifications
 from nova import objects
@@ -87,14 +88,17 @@ class API(compute_api.API):
                                 cell_down_support):
         # Policies need no more than the mapping has. Whether the server still
         # exists, its lock and its state are checked when its metadata is read
-        # or written. So it is loaded only if it may be gone, or if it is of
-        # another project, which upstream hides from users.
+        # or written. So it is loaded only if it may be gone, if it is of
+        # another project, which upstream hides from users, or if this process
+        # has not used its cell yet. That may be down, and oslo.db may wait for
+        # it without end; upstream lets another thread wait.
+        nova_context.set_target_cell(context, im.cell_mapping)
         if cell_down_support or im.queued_for_delete or (
                 nova_context.is_user_context(context) and
-                im.project_id != context.project_id):
+                im.project_id != context.project_id) or (
+                not main_db_api.get_context_manager(context).is_started):
             return super()._get_instance_from_cell(
                 context, im, expected_attrs, cell_down_support)
-        nova_context.set_target_cell(context, im.cell_mapping)
         return objects.Instance(context, uuid=im.instance_uuid,
                                 project_id=im.project_id)
 

@@ -16,21 +16,29 @@ import copy
 import itertools
 from unittest import mock
 
+import fixtures
+from nova.compute import api as compute_api
 from nova.compute import vm_states
 from nova import context as nova_context
 from nova import exception as nova_exception
 from nova import objects
 from nova import test
 from nova.tests import fixtures as nova_fixtures
+from oslo_config import cfg
+from oslo_db import exception as db_exc
 from oslo_limit import fixture as limit_fixture
 from oslo_utils import timeutils
+from oslo_utils import uuidutils
 
 from nova_meta.compute import api
+from nova_meta.db import api as db_api
 from nova_meta.db import quotas
 from nova_meta.db import swap
 from nova_meta import etag
 from nova_meta import exception
+from nova_meta.race import client
 from nova_meta.tests.functional import base
+from nova_meta_lab import servers
 
 
 class ComputeAPITestCase(test.TestCase):
@@ -123,6 +131,54 @@ class RulesTestCase(ComputeAPITestCase):
     def test_absent_key_of_a_locked_server(self):
         self.change_row(locked=True)
         self.assertRaises(exception.MetadataItemNotFound, self.delete, 'b')
+
+
+class CellTestCase(base.DatabaseTestCase):
+    """A cell that this process has not used yet may be down.
+
+    oslo.db would wait for it in the thread of the request, for 100 seconds by
+    default. Upstream waits for it in another thread.
+    """
+
+    def setUp(self):
+        super().setUp()
+        self.useFixture(nova_fixtures.RPCFixture())
+        self.upstream = self.useFixture(fixtures.MockPatchObject(
+            compute_api.API, '_get_instance_from_cell')).mock
+
+    def is_left_to_upstream(self, mapping):
+        """Get the server, as a request does."""
+        context = nova_context.RequestContext(client.USER, client.PROJECT)
+        got = api.API()._get_instance_from_cell(
+            context, objects.InstanceMapping(
+                instance_uuid=self.server, project_id=client.PROJECT,
+                queued_for_delete=False, cell_mapping=mapping), [], False)
+        return got is self.upstream.return_value
+
+    def mapping(self, url):
+        return objects.CellMapping(
+            uuid=uuidutils.generate_uuid(), transport_url='none:///',
+            database_connection=url)
+
+    def read(self, mapping):
+        with nova_context.target_cell(self.context(), mapping) as context:
+            db_api.instance_metadata_get(context, self.server)
+
+    def test_until_it_was_used(self):
+        mapping = self.mapping(self.host.url('cell1'))
+        self.assertTrue(self.is_left_to_upstream(mapping))
+        self.read(mapping)
+        self.assertFalse(self.is_left_to_upstream(mapping))
+
+    def test_down_from_the_start(self):
+        for option, value in ('max_retries', 1), ('retry_interval', 0):
+            cfg.CONF.set_override(option, value, 'database')
+            self.addCleanup(cfg.CONF.clear_override, option, 'database')
+        mapping = self.mapping(
+            f'mysql+pymysql://127.0.0.1:{servers.free_port()}/nova')
+        self.assertTrue(self.is_left_to_upstream(mapping))
+        self.assertRaises(db_exc.DBConnectionError, self.read, mapping)
+        self.assertTrue(self.is_left_to_upstream(mapping))
 
 
 class ConditionTestCase(ComputeAPITestCase):
