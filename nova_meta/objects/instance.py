@@ -49,6 +49,26 @@ def _saves_no_map(method):
     return call
 
 
+def _keeps_late_changes(save):
+    """Decorate save(): other threads may change a map while it is under way.
+
+    After it, upstream takes each map as it is then for what was read. It
+    writes the whole map with the next change, and so theirs, too.
+    """
+    @functools.wraps(save)
+    def call(self, *args, **kwargs):
+        maps = {name: (self[name], dict(self[name]))
+                for name in MAPS if name in self}
+        result = save(self, *args, **kwargs)
+        for name, (mine, saved) in maps.items():
+            late = delta.difference(saved, mine)
+            if late.put or late.drop:
+                self._change_again(name, mine, saved, late)
+        return result
+
+    return call
+
+
 @base.NovaObjectRegistry.register
 class Instance(instance.Instance):
     """Upstream's, except for how changed maps are saved.
@@ -125,6 +145,19 @@ class Instance(instance.Instance):
         if name == 'metadata':
             self._read_metadata = self.metadata
 
+    def _change_again(self, name, mine, saved, change):
+        """Make a change of a map one that was not saved.
+
+        :param mine: the map before the call
+        :param saved: what was in it then
+        :param change: a Delta: what others have done to it since
+        """
+        if self[name] is not mine:
+            # It is now what the conductor has found in the database.
+            saved = self[name]
+            setattr(self, name, change.apply(saved))
+        self._set_base(name, saved)
+
     drop_migration_context = _saves_no_map(
         instance.Instance.drop_migration_context)
     delete_metadata_key = _saves_no_map(instance.Instance.delete_metadata_key)
@@ -135,6 +168,7 @@ class Instance(instance.Instance):
             return delta.replace(mine)
         return delta.difference(read, mine, PASSWORD)
 
+    @_keeps_late_changes
     @base.remotable
     def save(self, expected_vm_state=None,
              expected_task_state=None, admin_state_reset=False):

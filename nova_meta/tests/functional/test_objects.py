@@ -304,6 +304,29 @@ class LossTests(Losses):
             self.assertEqual({'x': '2', 'y': '2', 'locked_reason': 'audit'},
                              found)
 
+    def test_changed_while_a_save_is_under_way(self):
+        # As nova-compute, which allocates networks in a thread.
+        object_action = self.conductor.object_action
+
+        def slow(*args, **kwargs):
+            answer = object_action(*args, **kwargs)
+            server.system_metadata['late'] = '1'
+            server.system_metadata.pop('gone')
+            return answer
+
+        for others in [], [('other', '1')]:
+            self.new_server(gone='1')
+            server = self.load(True)
+            self.save(self.load(), **dict(others))
+            with mock.patch.object(self.conductor, 'object_action', slow):
+                self.save(server, a='1')
+            self.assertEqual({'a': '1', 'late': '1', **dict(others)},
+                             server.system_metadata)
+            self.assertEqual({'system_metadata'}, server.obj_what_changed())
+            server.save()
+            self.assertEqual({'a': '1', 'late': '1', **dict(others)},
+                             dict(self.system_metadata()))
+
     def test_map_that_was_never_read_replaces(self):
         self.save(self.load(), a='1')
         server = self.cls.get_by_uuid(self.context(), self.server,
