@@ -106,6 +106,10 @@ UNCONDITIONAL = Condition(of_map)
 def _parse(value, strong):
     if value is None:
         return None
+    if not strong and '*' in map(str.strip, value.split(',')):
+        # Proxies may send a line twice. In If-Match, where a list with it
+        # matches less, that is safe.
+        value = '*'
     # WebOb finds the second tag of a list only after a space, which is
     # optional. It takes a backslash for an escape, but in a tag that is a
     # character like others. Our own tags have neither.

@@ -93,6 +93,7 @@ class ConditionTestCase(testtools.TestCase):
                 (True, '*'), (True, ' * '),
                 (False, '"x"'), (False, f'W/"{self.MAP}"'),
                 (False, f'"{self.ITEM}"'), (False, ''), (False, ','),
+                (False, '*, *'),
                 # WebOb lets it pass without quotes.
                 (True, self.MAP)):
             self.assertHolds(expected, if_match=value)
@@ -102,6 +103,8 @@ class ConditionTestCase(testtools.TestCase):
                 (False, f'"{self.MAP}"'), (False, f'"x","{self.MAP}"'),
                 (False, f'W/"{self.MAP}"'), (False, '*'),
                 (False, f'"o\\", "{self.MAP}"'),
+                # As of a line that was sent twice.
+                (False, '*, *'), (False, '"x",*'), (False, ' *\t, "x"'),
                 (True, '"x"'), (True, f'"{self.ITEM}"'), (True, '')):
             self.assertHolds(expected, if_none_match=value)
 
