@@ -20,6 +20,7 @@ from nova import exception as nova_exception
 from nova.objects import base
 from nova.objects import fields
 from nova.objects import flavor
+from oslo_db import api as oslo_db_api
 from oslo_db import exception as db_exc
 
 from nova_meta.db import retry
@@ -75,6 +76,13 @@ class Flavor(flavor.Flavor):
         """
         self._change_extra_specs(self._change or delta.Delta(
             put=dict(to_add or {}), drop=frozenset(to_delete or ())))
+
+    # Upstream deletes the extra specs first, and then the flavor, which a
+    # change of extra specs has locked first. PostgreSQL may end either.
+    @staticmethod
+    @oslo_db_api.wrap_db_retry(max_retries=5, retry_on_deadlock=True)
+    def _flavor_destroy(context, flavor_id=None, flavorid=None):
+        return flavor.Flavor._flavor_destroy(context, flavor_id, flavorid)
 
     def change_extra_specs(self, change, condition):
         """Change extra specs in the database, and load what is there then.

@@ -16,6 +16,7 @@ Each loss is shown with upstream's class and nova-api, too.
 """
 
 import concurrent.futures
+import contextlib
 import itertools
 import json
 import urllib.error
@@ -228,6 +229,25 @@ class SaveTests:
             self.assertIsNotNone(self.version())
             self.assertLessEqual(before or self.version(), self.version())
 
+    def test_flavor_is_deleted_meanwhile(self):
+        if self.host.database.dialect.name == 'sqlite':
+            self.skipTest('SQLite has one writer at a time')
+        self.new_flavor(a='0')
+        changed, write, running = self.load(), swap._write, []
+
+        def write_later(*args):
+            if not running:
+                running.append(self.in_thread(self.load().destroy))
+                self.assertTrue(running[0].waits)
+            write(*args)
+
+        self.useFixture(fixtures.MockPatchObject(swap, '_write', write_later))
+        changed.extra_specs['a'] = '1'
+        with contextlib.suppress(nova_exception.FlavorNotFound):
+            changed.save()
+        running[0].result()
+        self.assertEqual({}, self.specs())
+
     def test_flavor_that_is_gone(self):
         changed = self.load()
         self.load().destroy()
@@ -366,6 +386,9 @@ class HTTPTests(Clients):
         self.assertEqual({'a': '4', 'b': '2.5', 'c': 'x', 'd': '7'},
                          self.specs())
         self.assertEqual(headers['ETag'], self.request('GET')[1]['ETag'])
+        # RFC 9110, section 9.3.4: what was written is not what was sent.
+        self.assertNotIn('ETag', self.update('d', 7)[1])
+        self.assertIn('ETag', self.update('d', '7')[1])
         flavor = self.load()
         # Again, it changes nothing.
         self.assertEqual(headers['ETag'], self.create(body)[1]['ETag'])
@@ -387,7 +410,7 @@ class HTTPTests(Clients):
 
         item = self.request('GET', '/a')[1]['ETag']
         self.assertNotEqual(seen, item)
-        changed = self.update('a', 2, **{'If-Match': item})[1]['ETag']
+        changed = self.update('a', '2', **{'If-Match': item})[1]['ETag']
         self.assertEqual(changed, self.request('GET', '/a')[1]['ETag'])
         self.assertEqual(412, self.delete('a', **{'If-Match': item})[0])
         self.assertEqual(404, self.delete('z', **{'If-Match': item})[0])
