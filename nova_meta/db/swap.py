@@ -62,6 +62,9 @@ import sqlalchemy as sa
 
 from nova_meta.db import galera
 
+# How many rows one statement gives new values.
+MOST_ROWS = 200
+
 
 class Binding(NamedTuple):
     """The tables of one kind of map.
@@ -272,11 +275,10 @@ def _write(connection, binding, identity, rows, before, after):
             if key not in after or row_id != shown[key]]
     added = [{'key': key, 'value': value, binding.owner.name: identity}
              for key, value in after.items() if key not in shown]
-    if changed:
-        # One statement, however many rows.
+    for some in _parts(changed):
         connection.execute(
-            sa.update(child).where(child.c.id.in_(changed))
-            .values(value=sa.case(changed, value=child.c.id)))
+            sa.update(child).where(child.c.id.in_(some))
+            .values(value=sa.case(some, value=child.c.id)))
     if gone:
         delete = sa.update(child).values(
             deleted=child.c.id, deleted_at=timeutils.utcnow()
@@ -284,3 +286,11 @@ def _write(connection, binding, identity, rows, before, after):
         connection.execute(delete.where(child.c.id.in_(gone)))
     if added:
         connection.execute(sa.insert(child), added)
+
+
+def _parts(values):
+    # One statement for many rows. But it takes the database the square of
+    # their number to find each one's value.
+    pairs = list(values.items())
+    for first in range(0, len(pairs), MOST_ROWS):
+        yield dict(pairs[first:first + MOST_ROWS])

@@ -124,6 +124,12 @@ class RowTests:
         db_api.instance_metadata_delete(self.context(), self.server, 'a')
         self.assertEqual([], self.rows())
 
+    def test_many_rows_are_changed(self):
+        keys = [str(number) for number in range(2 * swap.MOST_ROWS + 1)]
+        self.add_rows(*((key, '0') for key in keys))
+        self.update({key: key for key in keys})
+        self.assertEqual([(key, key) for key in keys], self.rows())
+
     def test_nothing_to_change_writes_nothing(self):
         self.add_rows(('a', 'value'))
         version = self.version()
