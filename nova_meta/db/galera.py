@@ -151,6 +151,12 @@ def catch_up(connection):
     :raises: DBDeadlock (a lock wait timeout) if it takes longer than the
         ``repl.causal_read_timeout`` of the node
     """
-    if may_lag(connection):
+    if not may_lag(connection):
+        return
+    try:
         for statement in CATCH_UP[cluster(connection)]:
             connection.execute(sa.text(statement))
+    except Exception:
+        # Or the next one to have it would wait at each BEGIN.
+        connection.invalidate()
+        raise

@@ -166,5 +166,12 @@ class CatchUpTestCase(testtools.TestCase):
         self.assertIn("'BEFORE'", found[-4])
         self.assertIn('DEFAULT', found[-1])
 
+    def test_connection_that_has_failed_is_not_used_again(self):
+        asked = connection('mysql', **CLUSTER)
+        galera.may_lag(asked)
+        asked.execute.side_effect = ValueError
+        self.assertRaises(ValueError, galera.catch_up, asked)
+        asked.invalidate.assert_called_once_with()
+
     def test_does_nothing_elsewhere(self):
         self.assertEqual(1, len(self.statements(wsrep_on='OFF')))
