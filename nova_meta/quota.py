@@ -52,6 +52,8 @@ class Allowance:
         self._check = check
         self._limit = limit
         self._passed = -1
+        # The smallest number that was not let pass, and why.
+        self._refused = None
 
     def expect(self, guess):
         """Read the limit, or check a likely number; not under a lock.
@@ -93,6 +95,13 @@ class Allowance:
             raise NotChecked(count)
 
     def _pass(self, count):
-        if count > self._passed:
+        if count <= self._passed:
+            return
+        if self._refused and count >= self._refused[0]:
+            raise self._refused[1]
+        try:
             self._check(count)
-            self._passed = count
+        except Exception as exc:
+            self._refused = count, exc
+            raise
+        self._passed = count
