@@ -59,10 +59,7 @@ def _not_found_first(method):
         try:
             return method(self, req, server_id, *args, **kwargs)
         except (nova_exception.PolicyNotAuthorized, exc.HTTPBadRequest):
-            context = req.environ['nova.context']
-            server = common.get_instance(self.compute_api, context, server_id)
-            if not compute.is_loaded(server):
-                self._get_metadata(context, server)
+            self._require_server(req, server_id)
             raise
 
     return call
@@ -80,6 +77,13 @@ class ServerMetadataController(conditional.Controller, UPSTREAM):
     create = _not_found_first(UPSTREAM.create)
     update = _not_found_first(UPSTREAM.update)
     update_all = _not_found_first(UPSTREAM.update_all)
+
+    @wsgi.expected_errors(404)
+    def _require_server(self, req, server_id):
+        context = req.environ['nova.context']
+        server = common.get_instance(self.compute_api, context, server_id)
+        if not compute.is_loaded(server):
+            self._get_metadata(context, server)
 
     def _get_metadata(self, context, server):
         with _faults(server.uuid, 'get metadata'):
