@@ -44,6 +44,10 @@ patches are in (after "revert": are out), 1 if "check" finds that they are not,
 PATCHES = pathlib.Path(__file__).parent.with_name('patches')
 API_PASTE = 'etc/nova/api-paste.ini'
 
+# What imports this package.
+OURS = re.compile(rb'^[^#;\n]*\bnova_meta\b', re.MULTILINE)
+METADATA_API = 'nova.api.metadata.handler:MetadataRequestHandler.factory'
+
 
 class PatchError(Exception):
     """The patches cannot be applied or taken out; the message says why."""
@@ -136,7 +140,14 @@ class Tree:
         found = {}
         for patch, path in self.patches():
             try:
-                found[path] = patch.is_in(path.read_bytes(), wanted)
+                content = path.read_bytes()
+                found[path] = patch.is_in(content, wanted)
+                if not wanted and OURS.search(content.replace(patch.new, b'')):
+                    raise PatchError(
+                        'it names nova-meta in another place, too. Put back '
+                        'what Nova has there by hand, in [app:metaapp] '
+                        f'{METADATA_API}, or the service would not start '
+                        'without nova-meta.')
             except (OSError, PatchError) as exc:
                 raise PatchError(f'{path}: {exc}') from None
         return found

@@ -289,6 +289,23 @@ class InstalledTestCase(TreeTestCase):
         self.assertEqual(0, run('apply', *self.options)[0])
         self.assertEqual(before, self.api_paste.read_bytes())
 
+    def test_metadata_api_that_was_switched_on_by_hand(self):
+        # It would not start when nova-meta is gone.
+        self.edit(self.api_paste, patch.METADATA_API,
+                  'nova_meta.api.app:metadata_factory')
+        before = content(self.root)
+        self.assertEqual(0, run('apply', *self.options)[0])
+        patched = self.api_paste.read_bytes()
+        status, output = run('revert', *self.options)
+        self.assertEqual(2, status)
+        self.assertIn(patch.METADATA_API, output)
+        self.assertEqual(patched, self.api_paste.read_bytes())
+        self.edit(self.api_paste, 'nova_meta.api.app:metadata_factory',
+                  f'{patch.METADATA_API}\n# not nova_meta')
+        self.assertEqual(0, run('revert', *self.options)[0])
+        self.assertEqual(before.keys(), content(self.root).keys())
+        self.assertNotIn('= nova_meta', self.api_paste.read_text())
+
     def test_no_api_paste(self):
         before = self.api_paste.read_bytes()
         options = '--nova', self.root, '--no-api-paste'
