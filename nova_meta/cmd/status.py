@@ -71,8 +71,8 @@ class Checks(upgradecheck.UpgradeCommands):
         path = CONF.find_file(CONF.wsgi.api_paste_config)
         if path is None:
             return upgradecheck.Result(
-                WARNING, 'There is no api-paste.ini. That is right on a host '
-                'without nova-api.')
+                SUCCESS, 'There is no api-paste.ini, as on a host without '
+                'nova-api.')
         section = 'app:osapi_compute_app_v21'
         if _app_factory(path, section) == SECTIONS[section]:
             return upgradecheck.Result(SUCCESS, f'{path}: in place')
