@@ -19,9 +19,9 @@ from nova_meta.i18n import _
 
 class ExtraSpecKeysCollide(exception.FlavorExtraSpecUpdateCreateFailed):
     msg_fmt = _("The database does not distinguish two extra spec keys of "
-                "flavor %(id)s, for example because they differ only in "
-                "trailing spaces. Nothing was changed. Use another key, or "
-                "delete the existing one first.")
+                "flavor %(id)s, for example because they differ only in case, "
+                "or in trailing spaces. Nothing was changed. Use another key, "
+                "or delete the existing one first.")
 
 
 class ExtraSpecUpdateConflict(exception.FlavorExtraSpecUpdateCreateFailed):
