@@ -21,6 +21,7 @@ WebOb parses the headers. RFC 9110, sections 8.8.3 and 13.
 
 import functools
 import hashlib
+import re
 from typing import Any
 from typing import Callable
 from typing import NamedTuple
@@ -106,7 +107,8 @@ UNCONDITIONAL = Condition(of_map)
 def _parse(value, strong):
     if value is None:
         return None
-    if not strong and '*' in map(str.strip, value.split(',')):
+    if not strong and '*' in map(
+            str.strip, re.sub('"[^"]*"', '', value).split(',')):
         # Proxies may send a line twice. In If-Match, where a list with it
         # matches less, that is safe.
         value = '*'

@@ -22,6 +22,7 @@ A request that turns out to need more gives up the lock, has that number
 checked, and starts over if it passes.
 """
 
+from nova import exception as nova_exception
 from oslo_log import log as logging
 
 from nova_meta.db import retry
@@ -101,7 +102,7 @@ class Allowance:
             raise self._refused[1]
         try:
             self._check(count)
-        except Exception as exc:
+        except nova_exception.OverQuota as exc:
             self._refused = count, exc
             raise
         self._passed = count

@@ -53,17 +53,23 @@ def _keeps_late_changes(save):
     """Decorate save(): other threads may change a map while it is under way.
 
     After it, upstream takes each map as it is then for what was read. It
-    writes the whole map with the next change, and so theirs, too.
+    writes the whole map with the next change, and so theirs, too. Here what
+    they have changed in the map that was loaded stays unsaved, unless another
+    save() of this object has ended meanwhile, which may have saved it.
     """
     @functools.wraps(save)
     def call(self, *args, **kwargs):
         maps = {name: (self[name], dict(self[name]))
                 for name in MAPS if name in self}
+        others = self._saves
         result = save(self, *args, **kwargs)
-        for name, (mine, saved) in maps.items():
-            late = delta.difference(saved, mine)
-            if late.put or late.drop:
-                self._change_again(name, mine, saved, late)
+        self._saves += 1
+        if self._saves == others + 1:
+            for name, (mine, saved) in maps.items():
+                # Of a copy: they may change it now.
+                late = delta.difference(saved, dict(mine), PASSWORD)
+                if late.put or late.drop:
+                    self._change_again(name, mine, saved, late)
         return result
 
     return call
@@ -86,6 +92,8 @@ class Instance(instance.Instance):
     # Changes that are hidden from upstream's save(), which has no separate
     # method for what is in other tables.
     _withheld = frozenset()
+    # How many have ended.
+    _saves = 0
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)

@@ -304,28 +304,58 @@ class LossTests(Losses):
             self.assertEqual({'x': '2', 'y': '2', 'locked_reason': 'audit'},
                              found)
 
-    def test_changed_while_a_save_is_under_way(self):
-        # As nova-compute, which allocates networks in a thread.
+    def save_while(self, server, do, **pairs):
+        """Save a server; something happens before the answer has come."""
         object_action = self.conductor.object_action
 
         def slow(*args, **kwargs):
             answer = object_action(*args, **kwargs)
+            patched.stop()
+            do()
+            return answer
+
+        patched = mock.patch.object(self.conductor, 'object_action', slow)
+        patched.start()
+        self.save(server, **pairs)
+
+    def test_changed_while_a_save_is_under_way(self):
+        # As nova-compute, which allocates networks in a thread.
+        def change():
             server.system_metadata['late'] = '1'
             server.system_metadata.pop('gone')
-            return answer
 
         for others in [], [('other', '1')]:
             self.new_server(gone='1')
             server = self.load(True)
             self.save(self.load(), **dict(others))
-            with mock.patch.object(self.conductor, 'object_action', slow):
-                self.save(server, a='1')
+            self.save_while(server, change, a='1')
             self.assertEqual({'a': '1', 'late': '1', **dict(others)},
                              server.system_metadata)
             self.assertEqual({'system_metadata'}, server.obj_what_changed())
             server.save()
             self.assertEqual({'a': '1', 'late': '1', **dict(others)},
                              dict(self.system_metadata()))
+
+    def test_saved_while_a_save_is_under_way(self):
+        self.new_server()
+        server = self.load(True)
+        self.save_while(server, lambda: self.save(server, late='1'), a='1')
+        self.save(self.load(), late='2')
+        self.save(server, b='1')
+        self.assertEqual({'a': '1', 'b': '1', 'late': '2'},
+                         dict(self.system_metadata()))
+
+    def test_passwords_are_not_mixed_while_a_save_is_under_way(self):
+        before, others, mine = (
+            password.convert_password(None, text)
+            for text in ('b' * 200, 'o' * 400, 'm' * 200))
+        self.new_server(**before)
+        server = self.load(True)
+        self.save(self.load(), **others)
+        self.save_while(
+            server, lambda: server.system_metadata.update(mine), a='1')
+        server.save()
+        self.assertEqual({'a': '1', **mine}, dict(self.system_metadata()))
 
     def test_map_that_was_never_read_replaces(self):
         self.save(self.load(), a='1')

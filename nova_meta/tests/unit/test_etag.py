@@ -105,6 +105,7 @@ class ConditionTestCase(testtools.TestCase):
                 (False, f'"o\\", "{self.MAP}"'),
                 # As of a line that was sent twice.
                 (False, '*, *'), (False, '"x",*'), (False, ' *\t, "x"'),
+                (True, '"a,*,b"'), (True, '"*"'),
                 (True, '"x"'), (True, f'"{self.ITEM}"'), (True, '')):
             self.assertHolds(expected, if_none_match=value)
 

@@ -16,6 +16,7 @@ from unittest import mock
 
 import hypothesis
 from hypothesis import strategies as st
+from nova import exception as nova_exception
 from oslo_db import exception as db_exc
 import testtools
 
@@ -24,7 +25,7 @@ from nova_meta import quota
 COUNTS = st.integers(min_value=0, max_value=300)
 
 
-class OverQuota(Exception):
+class OverQuota(nova_exception.OverQuota):
     pass
 
 
@@ -98,6 +99,13 @@ class AllowanceTestCase(testtools.TestCase):
             self.assertFalse(self.passes(allowance, count))
         self.assertEqual([129], self.asked)
         self.assertTrue(self.passes(allowance, 120))
+
+    def test_errors_are_not_taken_for_a_refusal(self):
+        check = mock.Mock(side_effect=[ValueError, None])
+        allowance = quota.Allowance(check)
+        allowance.expect(lambda: 1)
+        allowance.ask(1)
+        allowance.require(1)
 
     def test_some_room_is_asked_for(self):
         allowance = self.allowance(100)
