@@ -227,6 +227,9 @@ class PostgreSQL(Server):
         # Its processes have groups of their own. They would go on for a
         # moment, and as long as they do it cannot be started again.
         pid = self.process.pid
+        # It makes no more of them, that nobody would know of.
+        os.kill(pid, signal.SIGSTOP)
+        os.waitpid(pid, os.WUNTRACED)
         children = list(map(int, pathlib.Path(
             f'/proc/{pid}/task/{pid}/children').read_text().split()))
         super().kill()
